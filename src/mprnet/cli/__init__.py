@@ -1,0 +1,29 @@
+"""The command line: parse, call the library, print. Nothing is computed here.
+
+Every command's module imports the library inside its function, so that `mprnet --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from mprnet.errors import MPRNetError
+
+app = typer.Typer(
+    name="mprnet",
+    help="Take rain, blur and noise out of photographs.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line on stderr and a non-zero exit code."""
+    try:
+        app()
+    except MPRNetError as error:
+        typer.echo(f"mprnet: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,18 @@
+"""The network of the paper's Section 3, box by box."""
+
+from mprnet.network.cost import StageCost, count_parameters, stage_costs
+from mprnet.network.mprnet import SIZE_MULTIPLE, MPRNet, MPRNetConfig, StageOutputs
+from mprnet.network.presets import PRESETS, TASKS, preset
+
+__all__ = [
+    "PRESETS",
+    "SIZE_MULTIPLE",
+    "TASKS",
+    "MPRNet",
+    "MPRNetConfig",
+    "StageCost",
+    "StageOutputs",
+    "count_parameters",
+    "preset",
+    "stage_costs",
+]

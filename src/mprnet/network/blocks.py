@@ -1,0 +1,119 @@
+"""The building blocks of Figures 3 and 4: convolution, CAB, SAM, and the resampling between scales.
+
+Every block works on features `(B, C, H, W)` of any float dtype.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Downsampling = Literal["bilinear", "maxpool"]
+
+
+def conv(in_channels: int, out_channels: int, kernel_size: int, bias: bool = False) -> nn.Conv2d:
+    """Build the size-keeping convolution used everywhere in the network."""
+    return nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
+
+
+class ChannelAttention(nn.Module):
+    """Weigh each channel by a gate computed from its mean over the picture.
+
+    Source: Section 3.1, Figure 3b; Zhang et al., "Image Super-Resolution Using Very Deep Residual Channel
+    Attention Networks", 2018.
+    """
+
+    def __init__(self, channels: int, reduction: int, bias: bool) -> None:
+        super().__init__()
+        self.squeeze = conv(channels, channels // reduction, 1, bias)
+        self.excite = conv(channels // reduction, channels, 1, bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        mean = features.mean(dim=(2, 3), keepdim=True)  # (B, C, 1, 1)
+        gate = torch.sigmoid(self.excite(F.relu(self.squeeze(mean))))
+        return features * gate
+
+
+class CAB(nn.Module):
+    """Channel attention block: convolution, PReLU, convolution, channel attention, and the identity path.
+
+    Args:
+        channels: width of the features that come in and go out.
+        kernel_size: side of both convolutions, odd.
+        reduction: the attention squeezes `channels` to `channels // reduction`.
+        bias: whether the convolutions have one.
+        activation: the PReLU; the network hands the same one-parameter module to all its CABs, as the
+            published checkpoints do.
+
+    Source: Section 3.1, Figure 3b.
+    """
+
+    def __init__(self, channels: int, kernel_size: int, reduction: int, bias: bool, activation: nn.PReLU) -> None:
+        super().__init__()
+        self.conv1 = conv(channels, channels, kernel_size, bias)
+        self.activation = activation
+        self.conv2 = conv(channels, channels, kernel_size, bias)
+        self.attention = ChannelAttention(channels, reduction, bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        residual = self.conv2(self.activation(self.conv1(features)))
+        return self.attention(residual) + features
+
+
+class SAM(nn.Module):
+    """Supervised attention module: predict the stage's picture, and let it gate the features that go on.
+
+    All three convolutions are 1×1, as the paper says.
+
+    Source: Section 3.3, Figure 4.
+    """
+
+    def __init__(self, n_feat: int, image_channels: int, bias: bool) -> None:
+        super().__init__()
+        self.to_features = conv(n_feat, n_feat, 1, bias)
+        self.to_residual = conv(n_feat, image_channels, 1, bias)
+        self.to_mask = conv(image_channels, n_feat, 1, bias)
+
+    def restore(self, features: Tensor, degraded: Tensor) -> Tensor:
+        """Return the stage's picture `X = I + R`, all that an early exit needs."""
+        return self.to_residual(features) + degraded
+
+    def attend(self, features: Tensor, restored: Tensor) -> Tensor:
+        """Return the features for the next stage, gated by the mask that `restored` gives."""
+        mask = torch.sigmoid(self.to_mask(restored))
+        return self.to_features(features) * mask + features
+
+
+class Downsample(nn.Module):
+    """Halve height and width, then widen the features by a 1×1 convolution without bias.
+
+    `bilinear` is what the published checkpoints were trained with; scaling by 0.5 samples exactly between
+    four pixels, so it is their mean. `maxpool` is what the paper's Section 4.2 says.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, method: Downsampling) -> None:
+        super().__init__()
+        self.method = method
+        self.widen = conv(in_channels, out_channels, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        pool = F.max_pool2d if self.method == "maxpool" else F.avg_pool2d
+        return self.widen(pool(features, 2))  # (B, out_channels, H/2, W/2)
+
+
+class Upsample(nn.Module):
+    """Double height and width bilinearly, then narrow the features by a 1×1 convolution without bias.
+
+    Source: Section 3.1 (chosen over transposed convolution for its lack of checkerboard artefacts).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.narrow = conv(in_channels, out_channels, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        # (B, out_channels, 2H, 2W)
+        return self.narrow(F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False))
