@@ -5,10 +5,17 @@ Every command's module imports the library inside its function, so that `mprnet 
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
 
+from mprnet.cli.compare import compare
+from mprnet.cli.convert import convert
+from mprnet.cli.info import info
+from mprnet.cli.metrics import metrics
+from mprnet.cli.restore import restore
+from mprnet.cli.train import train
 from mprnet.errors import MPRNetError
 
 app = typer.Typer(
@@ -22,8 +29,18 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and a non-zero exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name that cannot be shown is no mistake
     try:
         app()
     except MPRNetError as error:
         typer.echo(f"mprnet: {error}", err=True)
         sys.exit(1)
+
+
+app.command()(convert)
+app.command()(info)
+app.command()(metrics)
+app.command()(restore)
+app.command()(train)
+app.command()(compare)

@@ -59,8 +59,8 @@ class CAB(nn.Module):
         self.attention = ChannelAttention(channels, reduction, bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        residual = self.conv2(self.activation(self.conv1(features)))
-        return self.attention(residual) + features
+        residual: Tensor = self.attention(self.conv2(self.activation(self.conv1(features))))
+        return residual + features
 
 
 class SAM(nn.Module):
@@ -79,12 +79,14 @@ class SAM(nn.Module):
 
     def restore(self, features: Tensor, degraded: Tensor) -> Tensor:
         """Return the stage's picture `X = I + R`, all that an early exit needs."""
-        return self.to_residual(features) + degraded
+        residual: Tensor = self.to_residual(features)
+        return residual + degraded
 
     def attend(self, features: Tensor, restored: Tensor) -> Tensor:
         """Return the features for the next stage, gated by the mask that `restored` gives."""
         mask = torch.sigmoid(self.to_mask(restored))
-        return self.to_features(features) * mask + features
+        gated: Tensor = self.to_features(features) * mask
+        return gated + features
 
 
 class Downsample(nn.Module):
@@ -101,7 +103,8 @@ class Downsample(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         pool = F.max_pool2d if self.method == "maxpool" else F.avg_pool2d
-        return self.widen(pool(features, 2))  # (B, out_channels, H/2, W/2)
+        widened: Tensor = self.widen(pool(features, 2))  # (B, out_channels, H/2, W/2)
+        return widened
 
 
 class Upsample(nn.Module):
@@ -115,5 +118,6 @@ class Upsample(nn.Module):
         self.narrow = conv(in_channels, out_channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        # (B, out_channels, 2H, 2W)
-        return self.narrow(F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False))
+        upsampled = F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
+        narrowed: Tensor = self.narrow(upsampled)  # (B, out_channels, 2H, 2W)
+        return narrowed

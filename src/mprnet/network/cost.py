@@ -45,7 +45,7 @@ def stage_costs(config: MPRNetConfig, size_hw: tuple[int, int] = (256, 256)) -> 
     used: set[nn.Parameter] = set()
     macs = 0
 
-    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def count(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal macs
         used.update(module.parameters())
         if isinstance(module, nn.Conv2d):

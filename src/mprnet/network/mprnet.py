@@ -132,8 +132,8 @@ class MPRNet(nn.Module):
     def __init__(self, config: MPRNetConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or MPRNetConfig()
-        # One parameter for the whole network: the published checkpoints repeat the same value under 88 names
-        # or more, since a single PReLU was handed to every CAB.
+        # One parameter for the whole network: the published checkpoints repeat the same value under 55 names,
+        # since a single PReLU was handed to every CAB.
         self.activation = nn.PReLU()
         widths, orsnet_width = config.unet_widths, config.orsnet_width
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -52,9 +53,7 @@ class Encoder(nn.Module):
 
     def __init__(self, widths: tuple[int, int, int], make_cab: CabFactory, downsampling: Downsampling) -> None:
         super().__init__()
-        self.level1, self.level2, self.level3 = (
-            nn.Sequential(make_cab(width), make_cab(width)) for width in widths
-        )
+        self.level1, self.level2, self.level3 = (nn.Sequential(make_cab(width), make_cab(width)) for width in widths)
         self.down12 = Downsample(widths[0], widths[1], downsampling)
         self.down23 = Downsample(widths[1], widths[2], downsampling)
 
@@ -79,9 +78,7 @@ class Decoder(nn.Module):
 
     def __init__(self, widths: tuple[int, int, int], make_cab: CabFactory) -> None:
         super().__init__()
-        self.level1, self.level2, self.level3 = (
-            nn.Sequential(make_cab(width), make_cab(width)) for width in widths
-        )
+        self.level1, self.level2, self.level3 = (nn.Sequential(make_cab(width), make_cab(width)) for width in widths)
         self.skip1 = make_cab(widths[0])
         self.skip2 = make_cab(widths[1])
         self.up21 = Upsample(widths[1], widths[0])
@@ -106,7 +103,8 @@ class ORB(nn.Module):
         self.conv = conv(width, width, kernel_size)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.conv(self.cabs(features)) + features
+        residual: Tensor = self.conv(self.cabs(features))
+        return residual + features
 
 
 class ORSNetFusion(nn.Module):
@@ -117,13 +115,12 @@ class ORSNetFusion(nn.Module):
 
     def __init__(self, widths: tuple[int, ...], out_channels: int, bias: bool) -> None:
         super().__init__()
-        self.up = nn.Sequential(
-            *(Upsample(coarse, fine) for coarse, fine in zip(widths[:-1], widths[1:], strict=True))
-        )
+        self.up = nn.Sequential(*(Upsample(coarse, fine) for coarse, fine in itertools.pairwise(widths)))
         self.project = conv(widths[-1], out_channels, 1, bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.project(self.up(features))  # (B, out_channels, H, W)
+        projected: Tensor = self.project(self.up(features))  # (B, out_channels, H, W)
+        return projected
 
 
 class ORSNet(nn.Module):

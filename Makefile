@@ -1,0 +1,35 @@
+# Needs make and Python 3.11 or newer; everything else goes into $(VENV).
+PYTHON ?= python3
+VENV ?= .venv
+OUT ?= out/demo
+BIN = $(VENV)/bin
+TASKS = derain deblur denoise
+
+.PHONY: demo test clean
+
+# Restore the sample pictures of all three tasks and lay them side by side.
+demo: $(VENV)/.installed
+	@set -e; for task in $(TASKS); do \
+	  $(BIN)/mprnet restore --task $$task samples/$$task/input -o $(OUT)/$$task --overwrite; \
+	done
+	@$(BIN)/mprnet compare $(foreach task,$(TASKS),samples/$(task)/input $(OUT)/$(task)) -o $(OUT)/before-after.png --overwrite
+
+# Lint, types, and every test.
+test: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+$(VENV)/.installed: pyproject.toml
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[train]' --group dev
+	touch $@
+
+clean:
+	rm -rf $(VENV) out

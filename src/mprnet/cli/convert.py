@@ -1,0 +1,27 @@
+"""`mprnet convert`: weights from the published form to ours, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Weights file to read, in either form.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Weights file to write.")],
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="official|mprnet",
+            help="Form to write; without it, mprnet where OUT ends in .safetensors, otherwise official.",
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT where it exists.")] = False,
+) -> None:
+    """Convert a weights file between the published form (.pth) and ours (.safetensors)."""
+    from mprnet.checkpoints import convert_checkpoint
+
+    convert_checkpoint(source, target, to=to, overwrite=overwrite)
+    typer.echo(target)

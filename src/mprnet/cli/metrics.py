@@ -1,0 +1,57 @@
+"""`mprnet metrics`: score restored pictures against their targets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def metrics(
+    restored: Annotated[Path, typer.Argument(help="A folder of restored pictures, or one picture.")],
+    target: Annotated[Path, typer.Argument(help="The folder or picture to compare with; pairs go by file name.")],
+    protocol: Annotated[
+        str,
+        typer.Option(help="Whose tables to compare with: rain, gopro, hide, realblur, sidd, or rgb for other sets."),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Measure PSNR and SSIM as the papers measure them, picture by picture, and their means."""
+    from rich.console import Console
+    from rich.progress import track
+    from rich.table import Table
+    from rich.text import Text
+
+    from mprnet.errors import DataError
+    from mprnet.evaluation.folders import score_folders
+
+    notes = Console(stderr=True)
+    scores = score_folders(
+        restored,
+        target,
+        protocol,
+        lambda pairs: track(pairs, "Measuring", console=notes, transient=True, disable=not notes.is_terminal),
+    )
+    for name, reason in scores.failed.items():
+        typer.echo(f"{name}: {reason}", err=True)
+    mean, measured, total = scores.mean, len(scores.images), len(scores.images) + len(scores.failed)
+    if as_json:
+        typer.echo(scores.to_json())
+    else:
+        table = Table("picture", title=f"{scores.protocol.name}: {scores.protocol.benchmarks}", show_footer=True)
+        table.columns[0].footer = f"mean of {measured}" if measured == total else f"mean of only {measured} of {total}"
+        table.columns[0].overflow = "fold"
+        table.add_column("PSNR (dB)", f"{mean.psnr:.3f}", justify="right")
+        table.add_column("SSIM", f"{mean.ssim:.5f}", justify="right")
+        for name, one in scores.images.items():
+            table.add_row(Text(name), f"{one.psnr:.3f}", f"{one.ssim:.5f}")
+        Console().print(table)
+    if scores.identical:
+        typer.echo(
+            f"{len(scores.identical)} of {measured} measured as identical to their targets, "
+            f"so their PSNR and its mean are infinite: {', '.join(scores.identical)}",
+            err=True,
+        )
+    if scores.failed:
+        raise DataError(f"{len(scores.failed)} of {total} pictures were not measured; the mean is over the others")

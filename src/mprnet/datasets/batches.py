@@ -1,0 +1,176 @@
+"""Batches of training crops, each made from its number alone, so that a run can be taken up anywhere."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+
+from mprnet.datasets.folders import FolderPair, read_rgb
+from mprnet.degradation import Degradation
+
+Pixels = NDArray[np.uint8]
+
+
+class PictureCache:
+    """Decoded pictures, kept up to a limit: decoding a JPEG costs more than a crop's share of a training step."""
+
+    def __init__(self, limit_mib: int) -> None:
+        self._left = limit_mib * 2**20
+        self._kept: dict[Path, Pixels] = {}
+
+    def read(self, path: Path) -> Pixels:
+        """Return the picture `(H, W, 3)`, uint8; not to be written to."""
+        if (kept := self._kept.get(path)) is not None:
+            return kept
+        pixels = read_rgb(path)
+        if pixels.nbytes <= self._left:
+            self._kept[path] = pixels
+            self._left -= pixels.nbytes
+        return pixels
+
+
+@dataclass(frozen=True)
+class PictureSource:
+    """Clean pictures that are degraded on the fly.
+
+    Args:
+        pictures: files to draw from, all equally likely.
+        degradations: what may be done to them, each with its relative weight.
+        shrink: a picture is first scaled by a factor drawn from this range; below 1, it takes the blocks of
+            JPEG compression out of what is learned as detail.
+        weight: how often this source is drawn, relative to the others.
+    """
+
+    pictures: Sequence[Path]
+    degradations: Sequence[tuple[Degradation, float]]
+    shrink: tuple[float, float] = (1.0, 1.0)
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class PairSource:
+    """Pairs that are taken as they are; flipped, never rotated, since rain falls.
+
+    Args:
+        pairs: files to draw from, all equally likely.
+        weight: how often this source is drawn, relative to the others.
+    """
+
+    pairs: Sequence[FolderPair]
+    weight: float = 1.0
+
+
+@dataclass
+class CropBatches(IterableDataset[tuple[Tensor, Tensor]]):
+    """An endless run of batches `(degraded, target)`, each `(batch, 3, crop_px, crop_px)`, float32 in [0, 1].
+
+    Batch number n depends on `seed` and n alone: worker processes, ranks and resumption change nothing.
+
+    Args:
+        sources: where the crops come from.
+        batch: crops a batch.
+        crop_px: side of a crop, a multiple of 8.
+        seed: of everything drawn.
+        start: number of the first batch.
+        rank: of this process among `ranks`.
+        ranks: processes that share the work; each takes every `ranks`-th batch.
+        cache_mib: memory for decoded pictures, in each worker process.
+    """
+
+    sources: Sequence[PictureSource | PairSource]
+    batch: int
+    crop_px: int
+    seed: int
+    start: int = 0
+    rank: int = 0
+    ranks: int = 1
+    cache_mib: int = 1024
+    _cache: PictureCache = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._cache = PictureCache(self.cache_mib)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        worker = get_worker_info()
+        offset, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        for step in itertools.count(self.start + offset, stride):
+            yield self.make(step * self.ranks + self.rank)
+
+    def make(self, number: int) -> tuple[Tensor, Tensor]:
+        """Make batch `number`."""
+        rng = np.random.default_rng((self.seed, number))
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        weights = np.array([source.weight for source in self.sources])
+        drawn = rng.choice(len(self.sources), size=self.batch, p=weights / weights.sum())
+        degraded, target = [], []
+        for index, count in zip(*np.unique(drawn, return_counts=True), strict=True):
+            source = self.sources[index]
+            if isinstance(source, PairSource):
+                parts = [self._pair(source, int(count), rng)]
+            else:
+                parts = list(self._degrade(source, int(count), rng, generator))
+            for part_degraded, part_target in parts:
+                degraded.append(part_degraded)
+                target.append(part_target)
+        # Files hold 8 bits.
+        return torch.cat(degraded).mul(255).round().div(255), torch.cat(target)
+
+    def _pair(self, source: PairSource, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        crops = []
+        for _ in range(count):
+            pair = source.pairs[rng.integers(len(source.pairs))]
+            both = np.concatenate((self._cache.read(pair.degraded), self._cache.read(pair.target)), axis=2)
+            crops.append(_turned(_crop(both, self.crop_px, rng), rng, turns=False))
+        stacked = torch.stack([_to_tensor(crop) for crop in crops])
+        return stacked[:, :3], stacked[:, 3:]
+
+    def _degrade(
+        self, source: PictureSource, count: int, rng: np.random.Generator, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        weights = np.array([weight for _, weight in source.degradations])
+        drawn = rng.choice(len(weights), size=count, p=weights / weights.sum())
+        for index, number in zip(*np.unique(drawn, return_counts=True), strict=True):
+            degradation = source.degradations[index][0]
+            margin = degradation.margin_px
+            crops = [self._clean_crop(source, self.crop_px + 2 * margin, rng) for _ in range(number)]
+            clean = torch.stack([_to_tensor(crop) for crop in crops])
+            inner = (..., slice(margin, margin + self.crop_px), slice(margin, margin + self.crop_px))
+            yield degradation(clean, generator)[inner], clean[inner]
+
+    def _clean_crop(self, source: PictureSource, side: int, rng: np.random.Generator) -> Pixels:
+        picture = self._cache.read(source.pictures[rng.integers(len(source.pictures))])
+        factor = rng.uniform(*source.shrink)
+        if factor != 1:
+            # Cut first, so that only what is needed is scaled.
+            picture = _crop(picture, round(side / factor) + 1, rng)
+            picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+        return _turned(_crop(picture, side, rng), rng, turns=True)
+
+
+def _crop(picture: Pixels, side: int, rng: np.random.Generator) -> Pixels:
+    """Cut a random square; a picture that is too small is mirrored at its border first."""
+    short = [max(0, side - length) for length in picture.shape[:2]]
+    if any(short):
+        picture = np.pad(picture, ((0, short[0]), (0, short[1]), (0, 0)), mode="symmetric")
+    top, left = (rng.integers(length - side + 1) for length in picture.shape[:2])
+    return picture[top : top + side, left : left + side]
+
+
+def _turned(picture: Pixels, rng: np.random.Generator, *, turns: bool) -> Pixels:
+    """Flip at random (Section 4.2 of the paper), and turn by a right angle where that makes sense."""
+    across, down, quarter = rng.integers(2, size=3)
+    picture = picture[:: -1 if down else 1, :: -1 if across else 1]
+    return picture.transpose(1, 0, 2) if turns and quarter else picture
+
+
+def _to_tensor(pixels: Pixels) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).float() / 255

@@ -1,0 +1,70 @@
+"""Folders of pictures, and pairs of folders whose pictures belong together by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mprnet.errors import DataError
+from mprnet.imaging import FORMATS, read_image
+
+INPUT, TARGET = "input", "target"
+"""The two folders of a paired set: degraded pictures and ground truth."""
+
+
+class FolderPair(NamedTuple):
+    """A degraded picture and its ground truth."""
+
+    name: str
+    degraded: Path
+    target: Path
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """Return the pictures of a folder, sorted by name.
+
+    Raises:
+        DataError: the folder does not exist or holds none.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder; expected one with pictures")
+    pictures = sorted(path for path in folder.iterdir() if path.suffix.lower() in FORMATS and path.is_file())
+    if not pictures:
+        raise DataError(f"{folder} holds no picture; expected files that end in {', '.join(sorted(FORMATS))}")
+    return pictures
+
+
+def pair_folders(folder: Path) -> list[FolderPair]:
+    """Return the pairs of `folder/input` and `folder/target`, matched by name without suffix, sorted.
+
+    Raises:
+        DataError: a folder is missing or empty, a name stands twice, or a picture has no partner.
+    """
+    sides: list[dict[str, Path]] = []
+    for side in (INPUT, TARGET):
+        by_name: dict[str, Path] = {}
+        for path in list_pictures(folder / side):
+            if path.stem in by_name:
+                raise DataError(f"{folder / side} holds {by_name[path.stem].name} and {path.name}; expected one of them")
+            by_name[path.stem] = path
+        sides.append(by_name)
+    degraded, target = sides
+    lonely = sorted(degraded.keys() ^ target.keys())
+    if lonely:
+        raise DataError(
+            f"{folder}: {len(lonely)} of the pictures in {INPUT}/ and {TARGET}/ have no partner of their name, "
+            f"the first is {lonely[0]!r}; expected each name in both"
+        )
+    return [FolderPair(name, degraded[name], target[name]) for name in sorted(degraded)]
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """Read a picture as `(H, W, 3)` uint8.
+
+    Raises:
+        ImageError: see `mprnet.imaging.read_image`.
+    """
+    return read_image(path).pixels

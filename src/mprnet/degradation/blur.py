@@ -1,0 +1,115 @@
+"""Motion blur: the picture that a moving camera gathers while its shutter is open."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mprnet.degradation.draw import Range, check_settings, chosen, log_uniform, normal, uniform
+from mprnet.degradation.light import to_display, to_linear
+
+
+@dataclass(frozen=True)
+class MotionBlur:
+    """Average the picture along a random camera path, in linear light, and add a little noise.
+
+    The camera shifts and rolls about a random point, so the kernel varies over the picture. A path is a smooth
+    random walk: inertia makes it straight, tremor makes it wander (after Boracchi and Foi, "Modeling the
+    Performance of Image Restoration from Motion Blur", 2012). It is centred, so that the sharp picture lies in
+    the middle of the blurred one.
+
+    Args:
+        extent_px: the larger side of the box round the path.
+        tremor: how much the direction wanders: 0 is a straight line.
+        roll_deg: standard deviation of the rotation over the exposure.
+        roll_share: share of pictures whose camera rolls at all.
+        field_px: the camera rolls about a point up to half of this away from the middle.
+        sharp_share: share of pictures left sharp, so that sharp photographs stay as they are.
+        noise_sigma: standard deviation of the white noise added afterwards, of white = 1.
+        exposures: how many positions of the path are averaged; `None` takes 1.2 a pixel of the longest path,
+            odd and at least 9.
+
+    Example:
+        >>> grey = torch.full((1, 3, 24, 24), 0.5)
+        >>> blurred = MotionBlur(noise_sigma=(0, 0))(grey, torch.Generator().manual_seed(1))
+        >>> torch.allclose(blurred, grey, atol=1e-4)
+        True
+    """
+
+    extent_px: Range = (2.0, 22.0)
+    tremor: Range = (0.02, 1.0)
+    roll_deg: float = 0.5
+    roll_share: float = 0.5
+    field_px: float = 480.0
+    sharp_share: float = 0.03
+    noise_sigma: Range = (0.0, 0.012)
+    exposures: int | None = None
+
+    def __post_init__(self) -> None:
+        check_settings(self, "extent_px", "tremor", "noise_sigma", "roll_deg", "field_px")
+        check_settings(self, "roll_share", "sharp_share", highest=1)
+        if self.exposures is not None:
+            check_settings(self, "exposures", lowest=1)
+
+    @property
+    def margin_px(self) -> int:
+        """Pixels that must surround a crop, since the blur brings in what lies beside it.
+
+        A path that lingers at one end, or a strong roll, looks up to 4 pixels further; about 1 path in 100 does.
+        """
+        return math.ceil(self.extent_px[1] / 2) + 2
+
+    def __call__(self, clean: Tensor, generator: torch.Generator) -> Tensor:
+        """Return `clean` as a shaken camera takes it.
+
+        Args:
+            clean: `(B, C, H, W)`, float, sRGB in [0, 1], any device. Its border is mirrored; cut `margin_px`
+                off the result where that matters.
+            generator: draws everything; the same seed on the same device gives the same blur.
+
+        Returns:
+            Tensor: of the shape, dtype and device of `clean`, in [0, 1].
+        """
+        batch, _, height, width = clean.shape
+        shift, roll = self._path(batch, generator)
+        centre = torch.cat([uniform(batch, (-0.5, 0.5), generator) for _ in range(2)], dim=1)[..., 0, 0]
+        shift, roll, centre = shift.to(clean.device), roll.to(clean.device), (centre * self.field_px).to(clean.device)
+        light = to_linear(clean.float())
+        x = torch.arange(width, device=clean.device) - (width - 1) / 2
+        y = torch.arange(height, device=clean.device) - (height - 1) / 2
+        gathered = torch.zeros_like(light)
+        for position in range(shift.shape[1]):
+            angle = roll[:, position].view(-1, 1, 1)
+            from_x = x.view(1, 1, -1) - centre[:, 0].view(-1, 1, 1)
+            from_y = y.view(1, -1, 1) - centre[:, 1].view(-1, 1, 1)
+            # For the small angles of a hand, sin a = a and cos a = 1 to 1 in 10,000.
+            source_x = x.view(1, 1, -1) - angle * from_y + shift[:, position, 0].view(-1, 1, 1)
+            source_y = y.view(1, -1, 1) + angle * from_x + shift[:, position, 1].view(-1, 1, 1)
+            grid = torch.stack((source_x * (2 / width), source_y * (2 / height)), dim=-1)  # (B, H, W, 2)
+            # Bilinear sampling would soften what is not blurred at all.
+            gathered += F.grid_sample(light, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
+        sharp = chosen(batch, self.sharp_share, generator).to(clean.device)
+        blurred = to_display(torch.where(sharp, light, gathered / shift.shape[1]))
+        sigma = uniform(batch, self.noise_sigma, generator)
+        noise = sigma * normal(tuple(clean.shape), generator)
+        return (blurred + noise.to(clean.device)).clamp(0, 1).to(clean.dtype)
+
+    def _path(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw the camera's shift `(B, positions, 2)` in pixels (x, y) and roll `(B, positions)` in radians."""
+        positions = self.exposures or max(9, math.ceil(1.2 * self.extent_px[1])) | 1
+        steady, shaky = (max(tremor, 1e-3) for tremor in self.tremor)  # 0 has no logarithm
+        tremor = log_uniform(batch, (steady, shaky), generator)[:, 0, :, 0]  # (B, 1)
+        heading = uniform(batch, (0, 2 * math.pi), generator)[:, 0, :, 0]
+        heading = heading + (tremor * normal((batch, positions), generator)).cumsum(dim=1)
+        speed = (0.5 * normal((batch, positions), generator).cumsum(dim=1) / math.sqrt(positions)).exp()
+        path = torch.stack((speed * heading.cos(), speed * heading.sin()), dim=-1).cumsum(dim=1)
+        box = (path.amax(dim=1) - path.amin(dim=1)).amax(dim=-1).view(-1, 1, 1)
+        extent = uniform(batch, self.extent_px, generator)[:, 0]  # (B, 1, 1)
+        path = (path - path.mean(dim=1, keepdim=True)) * extent / box.clamp(min=1e-6)
+        turn = normal((batch, positions), generator).cumsum(dim=1) / positions
+        turn = (turn - turn.mean(dim=1, keepdim=True)) * math.radians(self.roll_deg) * math.sqrt(positions)
+        return path, turn * chosen(batch, self.roll_share, generator)[:, 0, :, 0]

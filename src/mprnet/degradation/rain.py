@@ -1,0 +1,177 @@
+"""Rain: layers of bright streaks added to a picture.
+
+The streaks of Rain100H and Rain100L (Yang et al., "Deep Joint Rain Detection and Removal from a Single Image",
+2017) are grey, are added to the *display* values, and are clipped at white; measured on their training pairs, a
+streak is 1.5 to 2.5 pixels wide, 6 to 80 long, within 40 degrees of the vertical. Rain in front of a camera adds
+*light*. `Rain` does either.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mprnet.degradation.draw import Range, check_settings, chosen, log_uniform, uniform
+from mprnet.degradation.light import to_display, to_linear
+from mprnet.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Rain:
+    """Add streaks of random density, direction, length, width and brightness, and sometimes a veil.
+
+    Every quantity is drawn once a picture; the crossing layers of a picture then vary around it.
+
+    Args:
+        layers: how many crossing layers, lowest and highest.
+        coverage: streaks that lie over a pixel on average (0.1 is the make of Rain100L, 2 that of Rain100H).
+        brightness: what the middle of a streak adds, of white = 1; each streak has 0.2 to 2.2 times this, and
+            0.87 times on average.
+        most_light: the most that all streaks together may add on average; dense rain is dimmed to it.
+        length_px: length of the streaks.
+        sigma_px: the profile across a streak is a Gaussian of this standard deviation.
+        tilt_deg: largest direction from the vertical, to either side.
+        crossing_deg: largest further tilt of a layer.
+        veil_share: share of pictures with a veil, smooth mist that also dims what is behind it.
+        linear_share: share of pictures on which the rain is added in linear light.
+
+    Example:
+        >>> clean = torch.full((2, 3, 32, 48), 0.2)
+        >>> bool((Rain(veil_share=0)(clean, torch.Generator().manual_seed(1)) >= clean - 1e-6).all())
+        True
+    """
+
+    layers: tuple[int, int] = (1, 4)
+    coverage: Range = (0.04, 4.0)
+    brightness: Range = (0.04, 0.3)
+    most_light: float = 0.4
+    length_px: Range = (6.0, 80.0)
+    sigma_px: Range = (0.5, 1.0)
+    tilt_deg: float = 40.0
+    crossing_deg: float = 12.0
+    veil_share: float = 0.15
+    linear_share: float = 0.1
+
+    margin_px = 0
+
+    def __post_init__(self) -> None:
+        check_settings(self, "layers", lowest=1, highest=100)
+        check_settings(self, "coverage", "brightness", "length_px", "sigma_px", lowest=1e-6)
+        check_settings(self, "most_light", "tilt_deg", "crossing_deg")
+        check_settings(self, "veil_share", "linear_share", highest=1)
+
+    def __call__(self, clean: Tensor, generator: torch.Generator) -> Tensor:
+        """Return `clean` in the rain.
+
+        Args:
+            clean: `(B, C, H, W)`, float, sRGB in [0, 1], any device.
+            generator: draws everything; the same seed on the same device gives the same rain.
+
+        Returns:
+            Tensor: of the shape, dtype and device of `clean`, in [0, 1].
+        """
+        batch, _, height, width = clean.shape
+        rain = self.streaks(batch, (height, width), generator).to(clean)
+        veil = (uniform(batch, (0.02, 0.25), generator) * chosen(batch, self.veil_share, generator)).to(clean)
+        linear = chosen(batch, self.linear_share, generator).to(clean.device)
+        behind = clean * (1 - veil) + 0.8 * veil
+        return torch.where(linear, to_display(to_linear(behind) + to_linear(rain)), behind + rain).clamp(0, 1)
+
+    def streaks(self, batch: int, size_hw: tuple[int, int], generator: torch.Generator) -> Tensor:
+        """Draw what the rain adds: `(batch, 1, H, W)`, float32, 0 and above, white = 1."""
+        device = generator.device
+        height, width = size_hw
+        fy = torch.fft.fftfreq(height, device=device).view(1, 1, height, 1)  # cycles a pixel
+        fx = torch.fft.rfftfreq(width, device=device).view(1, 1, 1, -1)
+        low, high = self.layers
+        count = torch.randint(low, high + 1, (batch, 1, 1, 1), generator=generator, device=device)
+        coverage = log_uniform(batch, self.coverage, generator)
+        brightness = log_uniform(batch, self.brightness, generator).minimum(self.most_light / coverage)
+        coverage = coverage / count
+        length = log_uniform(batch, self.length_px, generator)
+        tilt = uniform(batch, (-1, 1), generator)
+        tilt = tilt * tilt.abs() * self.tilt_deg  # steep rain is rarer
+        total = torch.zeros(batch, 1, height, width, device=device)
+        for layer in range(high):
+            layer_length = (length * log_uniform(batch, (0.6, 1.6), generator)).clamp(*self.length_px)
+            sigma = uniform(batch, self.sigma_px, generator)
+            angle = (tilt + uniform(batch, (-self.crossing_deg, self.crossing_deg), generator)) * (math.pi / 180)
+            area = layer_length * sigma * math.sqrt(2 * math.pi)  # of one streak, in pixels
+            places = torch.rand(total.shape, generator=generator, device=device) < coverage / area
+            strength = 2 * torch.rand(total.shape, generator=generator, device=device) ** 2 + 0.2
+            drops = torch.fft.rfft2(places * strength * area * brightness)
+            # A drop smeared along a segment and softened by a Gaussian, as its transfer function. The field
+            # is periodic: a streak that leaves at the bottom comes in at the top, which rain may.
+            along = layer_length * (fx * angle.sin() + fy * angle.cos())
+            smear = torch.sinc(along) * torch.exp(-2 * (math.pi * sigma) ** 2 * (fx**2 + fy**2))
+            streaks = torch.fft.irfft2(drops * smear, s=(height, width))
+            total += streaks.clamp(min=0) * (layer < count)
+        return total
+
+
+@dataclass(frozen=True)
+class RainLayers:
+    """Add layers taken from real rainy pairs (rainy minus clean) instead of drawn ones.
+
+    Args:
+        layers: each `(H, W)`, float32, what the rain added, 0 and above, white = 1.
+        gain: a layer is brightened or dimmed by a factor drawn from this range.
+        sparse_share: share of pictures that keep only the brightest part of the layer, as light rain has.
+    """
+
+    layers: tuple[Tensor, ...]
+    gain: Range = (0.4, 1.3)
+    sparse_share: float = 0.4
+
+    margin_px = 0
+
+    def __post_init__(self) -> None:
+        check_settings(self, "gain", lowest=1e-6)
+        check_settings(self, "sparse_share", highest=1)
+        if not self.layers:
+            raise ConfigError("layers is empty; expected at least one layer of rain")
+
+    def __call__(self, clean: Tensor, generator: torch.Generator) -> Tensor:
+        """Return `clean` `(B, C, H, W)`, sRGB in [0, 1], under a random piece of a random layer each."""
+        batch, _, height, width = clean.shape
+        rain = torch.stack([self._piece((height, width), generator) for _ in range(batch)]).unsqueeze(1)
+        sparse = chosen(batch, self.sparse_share, generator)
+        threshold = rain.flatten(1).quantile(0.75, dim=1).view(-1, 1, 1, 1) * uniform(batch, (0.5, 1.2), generator)
+        rain = torch.where(sparse, (rain - threshold).clamp(min=0), rain) * log_uniform(batch, self.gain, generator)
+        return (clean + rain.to(clean)).clamp(0, 1)
+
+    def _piece(self, size_hw: tuple[int, int], generator: torch.Generator) -> Tensor:
+        layer = self.layers[_integer(len(self.layers), generator)].to(generator.device)
+        for axis in (0, 1):
+            layer = layer.index_select(axis, _run(layer.shape[axis], size_hw[axis], generator))
+        return layer.flip(1) if _integer(2, generator) else layer
+
+
+def rain_layer(rainy: Tensor, clean: Tensor) -> Tensor:
+    """Return what rain added to a picture, for `RainLayers`.
+
+    The largest difference over the channels is taken, since a channel clipped at white shows less than was added.
+
+    Args:
+        rainy: `(3, H, W)`, float, sRGB in [0, 1].
+        clean: likewise, the same picture without rain.
+
+    Returns:
+        Tensor: `(H, W)`, 0 and above.
+    """
+    return (rainy - clean).amax(dim=0).clamp(min=0)
+
+
+def _integer(below: int, generator: torch.Generator) -> int:
+    return int(torch.randint(below, (), generator=generator, device=generator.device))
+
+
+def _run(available: int, wanted: int, generator: torch.Generator) -> Tensor:
+    """Return `wanted` neighbouring indices from a random start, going round where the layer is too short."""
+    start = _integer(available, generator)
+    if wanted <= available:
+        start = start % (available - wanted + 1)
+    return (torch.arange(wanted, device=generator.device) + start) % available

@@ -1,0 +1,96 @@
+"""Contact sheets: pictures side by side, with captions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from mprnet.errors import ImageError
+from mprnet.imaging.files import FORMATS, read_image, write_image
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+CELL_PX = 480
+_CAPTION_PX, _GAP_PX = 28, 8
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[tuple[str, NDArray[np.uint8]]]], *, cell_px: int = CELL_PX
+) -> NDArray[np.uint8]:
+    """Lay pictures out in rows, each under its caption.
+
+    Args:
+        rows: the rows from the top; each is captions and pictures `(H, W, 3)`, uint8, from the left.
+        cell_px: a picture is shrunk, never enlarged, until its longer side fits this.
+
+    Returns:
+        NDArray: the sheet, `(H, W, 3)`, uint8.
+
+    Raises:
+        ImageError: there is no picture.
+    """
+    if not any(rows):
+        raise ImageError("got no pictures; expected at least one row with one picture")
+    shrunk = [[(caption, _shrink(pixels, cell_px)) for caption, pixels in row] for row in rows if row]
+    heights = [max(picture.height for _, picture in row) + _CAPTION_PX for row in shrunk]
+    width = max(sum(picture.width + _GAP_PX for _, picture in row) for row in shrunk) + _GAP_PX
+    sheet = Image.new("RGB", (width, sum(heights) + _GAP_PX * (len(heights) + 1)), (24, 24, 24))
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=16)
+    top = _GAP_PX
+    for row, height in zip(shrunk, heights, strict=True):
+        left = _GAP_PX
+        for caption, picture in row:
+            draw.text((left, top + 4), caption, fill=(230, 230, 230), font=font)
+            sheet.paste(picture, (left, top + _CAPTION_PX))
+            left += picture.width + _GAP_PX
+        top += height + _GAP_PX
+    return np.asarray(sheet)
+
+
+def compare(pairs: Sequence[tuple[Path, Path]], out: Path, *, cell_px: int = CELL_PX, overwrite: bool = False) -> None:
+    """Write a sheet of pictures before and after, a row each, matched by name.
+
+    Args:
+        pairs: folders of pictures before and after.
+        out: the sheet, a PNG or JPEG; its folder is made where missing.
+        cell_px: the longer side of a picture on the sheet, in pixels.
+        overwrite: replace a file that is already there.
+
+    Raises:
+        ImageError: a folder does not exist, no name stands in both folders of a pair, a picture cannot be read,
+            or the sheet cannot be written.
+    """
+    rows = []
+    for before, after in pairs:
+        first, second = _by_name(before), _by_name(after)
+        names = [name for name in first if name in second]
+        if not names:
+            raise ImageError(f"no picture of {before} has a partner of its name in {after}; expected at least one")
+        columns = ((before, first), (after, second))
+        rows += [
+            [
+                (f"{folder.name or folder}: {paths[name].name}", read_image(paths[name]).pixels)
+                for folder, paths in columns
+            ]
+            for name in names
+        ]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_image(contact_sheet(rows, cell_px=cell_px), out, overwrite=overwrite)
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise ImageError(f"{folder} is not a folder; expected one with pictures")
+    return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in FORMATS}
+
+
+def _shrink(pixels: NDArray[np.uint8], cell_px: int) -> Image.Image:
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((cell_px, cell_px), Image.Resampling.LANCZOS)
+    return picture

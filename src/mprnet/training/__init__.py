@@ -1,0 +1,1 @@
+"""Training: recipe, loss, data and the run itself. Needs the extra `train`."""

@@ -1,0 +1,30 @@
+"""`mprnet compare` writes a sheet and prints its path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mprnet.imaging import read_image, write_image
+
+
+def test_compare_writes_a_sheet_and_prints_its_path(command: Any, tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        write_image(np.full((20, 30, 3), 50, np.uint8), tmp_path / name / "x.png")
+    folders = {name: str(tmp_path / name) for name in "abc"}
+    out = tmp_path / "sheet.png"
+    code, printed, error = command("compare", *(folders[name] for name in "abac"), "-o", str(out))
+    assert (code, printed.strip(), error) == (0, str(out), "")
+    assert (read_image(out).pixels == 50).all(axis=2).sum() >= 4 * 600
+
+
+@pytest.mark.parametrize("folders", [("none", "none"), ("alone",)])
+def test_compare_says_what_is_wrong_in_one_line(command: Any, tmp_path: Path, folders: tuple[str, ...]) -> None:
+    code, _, error = command("compare", *folders, "-o", str(tmp_path / "s.png"))
+    assert code == 1
+    assert error.startswith("mprnet: ")
+    assert len(error.splitlines()) == 1

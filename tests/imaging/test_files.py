@@ -1,0 +1,327 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import ExifTags, Image, ImageCms
+
+from mprnet.errors import ImageError
+from mprnet.imaging import MAX_PIXELS, read_image, write_image
+
+ORIENTATION = ExifTags.Base.Orientation
+
+
+@pytest.fixture
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (11, 7, 3), np.uint8)
+
+
+def smooth(height, width):
+    rows, columns = np.mgrid[0:height, 0:width]
+    return np.stack((rows * 5, columns * 5, (rows + columns) * 2), axis=2).astype(np.uint8)
+
+
+def exif_of(orientation, **entries):
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    for name, value in entries.items():
+        exif[ExifTags.Base[name]] = value
+    return exif
+
+
+def stored_exif(path):
+    with Image.open(path) as image:
+        return image.getexif()
+
+
+def profile():
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+# Reading
+
+
+def test_a_png_is_read_as_it_is(pixels, tmp_path):
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    picture = read_image(tmp_path / "a.png")
+    assert np.array_equal(picture.pixels, pixels)
+    assert (picture.icc_profile, picture.exif) == (None, None)
+    assert picture.to_tensor().shape == (3, 11, 7)
+
+
+def test_a_jpeg_is_read_by_what_is_in_it_not_by_its_name(tmp_path):
+    Image.fromarray(smooth(16, 16)).save(tmp_path / "a.png", "JPEG", quality=95, subsampling=0)
+    assert np.abs(read_image(str(tmp_path / "a.png")).pixels.astype(int) - smooth(16, 16)).max() < 12
+
+
+@pytest.mark.parametrize("format_", ["PNG", "JPEG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_exif_orientation_is_applied_once(orientation, format_, tmp_path):
+    upright = smooth(24, 16)
+    stored = {  # what a camera held that way stores
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: upright.transpose(1, 0, 2)[::-1],
+        7: upright.transpose(1, 0, 2)[::-1, ::-1],
+        8: upright.transpose(1, 0, 2)[:, ::-1],
+    }[orientation]
+    exif = exif_of(orientation, Make="A camera")
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "a", format_, exif=exif, quality=100, subsampling=0)
+    picture = read_image(tmp_path / "a")
+    assert picture.pixels.shape == upright.shape
+    assert np.abs(picture.pixels.astype(int) - upright).max() < 12
+    write_image(picture.pixels, tmp_path / "b.png", exif=picture.exif)
+    again = read_image(tmp_path / "b.png")
+    assert np.array_equal(again.pixels, picture.pixels)
+    kept = stored_exif(tmp_path / "b.png")
+    assert kept[ExifTags.Base.Make] == "A camera"
+    assert ORIENTATION not in kept
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P"])
+def test_grey_and_palette_pictures_become_rgb(mode, pixels, tmp_path):
+    image = Image.fromarray(pixels).convert(mode)
+    image.save(tmp_path / "a.png")
+    assert np.array_equal(read_image(tmp_path / "a.png").pixels, np.array(image.convert("RGB")))
+
+
+def test_the_profile_of_a_grey_picture_is_not_kept_for_its_colours(pixels, tmp_path):
+    Image.fromarray(pixels).convert("L").save(tmp_path / "grey.png", icc_profile=profile())
+    Image.fromarray(pixels).save(tmp_path / "colour.png", icc_profile=profile())
+    assert read_image(tmp_path / "grey.png").icc_profile is None
+    assert read_image(tmp_path / "colour.png").icc_profile == profile()
+
+
+def test_an_alpha_channel_that_is_opaque_is_left_out(pixels, tmp_path):
+    Image.fromarray(pixels).convert("RGBA").save(tmp_path / "a.png")
+    assert np.array_equal(read_image(tmp_path / "a.png").pixels, pixels)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "RGB"])
+def test_a_transparent_picture_is_refused(mode, tmp_path):
+    image = Image.new(mode, (4, 4))
+    options = {"transparency": (0, 0, 0) if mode == "RGB" else 0} if mode in ("P", "RGB") else {}
+    image.save(tmp_path / "a.png", **options)
+    with pytest.raises(ImageError, match="transparent in places, which is not supported yet"):
+        read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_16_bits_are_refused_rather_than_halved(channels, tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((4, 4, channels), 65535, np.uint16))
+    with pytest.raises(ImageError, match="16 bits a channel, which is not supported yet"):
+        read_image(tmp_path / "a.png")
+
+
+def test_cmyk_and_animations_are_refused(tmp_path):
+    Image.new("CMYK", (4, 4)).save(tmp_path / "a.jpg")
+    with pytest.raises(ImageError, match="CMYK"):
+        read_image(tmp_path / "a.jpg")
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
+    with pytest.raises(ImageError, match="an animation"):
+        read_image(tmp_path / "a.png")
+
+
+def png_of_size(width, height):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("side", [12_000, 60_000, 2**31 - 1])
+def test_a_picture_that_is_too_large_is_refused_before_it_is_decoded(side, tmp_path):
+    assert side * side > MAX_PIXELS
+    (tmp_path / "bomb.png").write_bytes(png_of_size(side, side))
+    with pytest.raises(ImageError, match=r"bomb.png is (too large|12000×12000)"):
+        read_image(tmp_path / "bomb.png")
+
+
+def test_the_most_pixels_can_be_chosen(pixels, tmp_path):
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png", max_pixels=77).pixels.shape == (11, 7, 3)
+    with pytest.raises(ImageError, match=r"a\.png is 7×11; expected at most 76 pixels"):
+        read_image(tmp_path / "a.png", max_pixels=76)
+
+
+@pytest.mark.parametrize("format_", ["PNG", "JPEG"])
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
+def test_a_truncated_file_is_refused(format_, share, tmp_path):
+    whole = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(whole, format_)
+    (tmp_path / "a").write_bytes(whole.getvalue()[: int(len(whole.getvalue()) * share)])
+    with pytest.raises(ImageError, match=r"a is (truncated or damaged|no PNG or JPEG picture)") as refused:
+        read_image(tmp_path / "a")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"", "is empty"), (b"hello", "is no PNG or JPEG"), (b"\xff\xd8\xff", "no PNG or JPEG")]
+)
+def test_what_is_no_picture_is_refused(content, message, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(ImageError, match=message):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    with pytest.raises(ImageError, match="does not exist"):
+        read_image(tmp_path / "none.png")
+    with pytest.raises(ImageError, match="cannot be read: File name too long"):
+        read_image(tmp_path / ("x" * 252 + ".png"))
+    with pytest.raises(ImageError, match="folder or no ordinary file"):
+        read_image(tmp_path)
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    with pytest.raises(ImageError, match="does not exist"):
+        read_image(tmp_path / "loop.png")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_refused_rather_than_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ImageError, match="no ordinary file"):
+        read_image(tmp_path / "pipe.png")
+
+
+_SEEDS = []
+for _format in ("PNG", "JPEG"):
+    _file = io.BytesIO()
+    Image.fromarray(smooth(20, 20)).save(_file, _format, exif=exif_of(6, Make="A camera"), icc_profile=profile())
+    _SEEDS.append(_file.getvalue())
+
+
+@settings(deadline=None)
+@given(seed=st.sampled_from(_SEEDS), changes=st.lists(st.tuples(st.integers(0), st.integers(0, 255)), max_size=8))
+def test_damaged_bytes_give_a_picture_or_a_clear_error(tmp_path_factory, seed, changes):
+    content = bytearray(seed)
+    for place, value in changes:
+        content[place % len(content)] = value
+    path = tmp_path_factory.getbasetemp() / "damaged"
+    path.write_bytes(content)
+    with contextlib.suppress(ImageError):
+        pixels = read_image(path, max_pixels=1_000_000).pixels
+        assert pixels.dtype == np.uint8
+        assert pixels.shape[2] == 3
+
+
+def test_sloppy_exif_does_not_lose_the_picture(tmp_path):
+    exif = bytearray(exif_of(6, Make="A camera").tobytes())
+    exif[exif.index(b"\x01\x0f") + 1] = 0x1A  # the resolution, a fraction, is now the text "A camera"
+    Image.fromarray(smooth(16, 24)).save(tmp_path / "a.jpg", exif=bytes(exif))
+    picture = read_image(tmp_path / "a.jpg")
+    assert picture.pixels.shape == (24, 16, 3)
+    assert picture.exif is None
+
+
+# Writing
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.PNG", "雨の写真.png", "фото [1].png", "x" * 251 + ".png"])
+def test_a_png_comes_back_bit_for_bit(name, pixels, tmp_path):
+    write_image(pixels, tmp_path / name)
+    assert np.array_equal(read_image(tmp_path / name).pixels, pixels)
+    assert list(tmp_path.iterdir()) == [tmp_path / name]
+
+
+def test_a_tensor_is_written_as_its_pixels(pixels, tmp_path):
+    write_image(torch.from_numpy(pixels).permute(2, 0, 1) / 255, tmp_path / "a.png")
+    assert np.array_equal(read_image(tmp_path / "a.png").pixels, pixels)
+
+
+def test_jpeg_keeps_fine_colours(pixels, tmp_path):
+    write_image(pixels, tmp_path / "a.jpeg")
+    with Image.open(tmp_path / "a.jpeg") as image:
+        assert image.format == "JPEG"
+        assert [component[1:3] for component in image.layer] == [(1, 1)] * 3  # 4:4:4
+    assert np.abs(read_image(tmp_path / "a.jpeg").pixels.astype(int) - pixels).mean() < 4
+    write_image(pixels, tmp_path / "b.jpeg", jpeg_quality=20)
+    assert (tmp_path / "b.jpeg").stat().st_size < 0.8 * (tmp_path / "a.jpeg").stat().st_size
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_profile_and_exif_are_kept(suffix, pixels, tmp_path):
+    Image.fromarray(pixels).save(tmp_path / f"a{suffix}", exif=exif_of(1, Model="Two"), icc_profile=profile())
+    picture = read_image(tmp_path / f"a{suffix}")
+    write_image(picture.pixels, tmp_path / f"b{suffix}", icc_profile=picture.icc_profile, exif=picture.exif)
+    again = read_image(tmp_path / f"b{suffix}")
+    assert again.icc_profile == profile()
+    assert again.exif == picture.exif
+    assert stored_exif(tmp_path / f"b{suffix}")[ExifTags.Base.Model] == "Two"
+
+
+def test_an_existing_file_is_kept_unless_overwritten(pixels, tmp_path):
+    (tmp_path / "a.png").write_text("precious")
+    with pytest.raises(ImageError, match="exists; choose another name or ask to overwrite it"):
+        write_image(pixels, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_text() == "precious"
+    write_image(pixels, tmp_path / "a.png", overwrite=True)
+    assert np.array_equal(read_image(tmp_path / "a.png").pixels, pixels)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_an_interrupted_write_leaves_nothing(error, pixels, tmp_path, monkeypatch):
+    (tmp_path / "a.png").write_text("precious")
+
+    def save(image, file, *arguments, **options):
+        file.write(b"half")
+        raise error
+
+    monkeypatch.setattr(Image.Image, "save", save)
+    with pytest.raises(ImageError if isinstance(error, OSError) else KeyboardInterrupt) as raised:
+        write_image(pixels, tmp_path / "a.png", overwrite=True)
+    if isinstance(error, OSError):
+        assert str(raised.value).endswith("a.png cannot be written: No space left on device")
+    assert (tmp_path / "a.png").read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a.tiff", "ends in '.tiff'; expected one of .png"),
+        ("none/a.png", "No such file"),
+        ("file.txt/a.png", "Not a directory"),
+        ("x" * 252 + ".png", "File name too long"),
+        (".", "ends in ''"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_one_clear_line(name, message, pixels, tmp_path):
+    (tmp_path / "file.txt").write_text("precious")
+    with pytest.raises(ImageError, match=message):
+        write_image(pixels, tmp_path / name)
+
+
+def test_a_folder_is_not_replaced(pixels, tmp_path):
+    (tmp_path / "a.png").mkdir()
+    with pytest.raises(ImageError, match="is a folder"):
+        write_image(pixels, tmp_path / "a.png", overwrite=True)
+
+
+def test_a_picture_too_wide_for_jpeg_is_one_clear_line(tmp_path):
+    with pytest.raises(ImageError, match=r"a\.jpg cannot be written: "):
+        write_image(np.zeros((1, 65_536, 3), np.uint8), tmp_path / "a.jpg")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_real_photograph_is_read(shared):
+    path = Path(shared, "data/real/rain/1.jpg")
+    with Image.open(path) as image:
+        assert read_image(path).pixels.shape == (image.height, image.width, 3)
