@@ -28,7 +28,7 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --editable '.[train]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[train,evaluate]' --group dev
 	touch $@
 
 clean:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "mprnet"
 
 FLOORS = (
-    {"errors"},
-    {"network"},
+    {"errors", "files"},
+    {"network", "settings"},
     {"imaging", "degradation"},
     {"checkpoints", "datasets", "weights"},
     {"restoration", "training", "evaluation", "export"},

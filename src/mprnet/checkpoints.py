@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from mprnet.errors import CheckpointError, ConfigError
+from mprnet.files import written_whole
 from mprnet.network import MPRNet, MPRNetConfig
 
 if TYPE_CHECKING:
@@ -416,7 +417,6 @@ def _write(checkpoint: _Checkpoint, path: Path, form: str, overwrite: bool) -> N
         if not _is_finite(tensor):
             raise CheckpointError(f"{name} has values that are not finite in {tensor.dtype}; {path} was not written")
     data = _to_mprnet(checkpoint) if form == "mprnet" else _to_official(checkpoint)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:
         if path.is_dir():
             raise CheckpointError(f"{path} is a folder; expected a file to write")
@@ -424,11 +424,8 @@ def _write(checkpoint: _Checkpoint, path: Path, form: str, overwrite: bool) -> N
             raise CheckpointError(f"{path} cannot be written: the folder {path.parent} does not exist")
         if path.exists() and not overwrite:
             raise CheckpointError(f"{path} exists; choose another name, or overwrite it (--overwrite, overwrite=True)")
-        try:
+        with written_whole(path) as unfinished:
             unfinished.write_bytes(data)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written: {error.strerror or error}") from error
 

@@ -109,7 +109,9 @@ def test_a_name_that_is_no_text_is_shown_as_well_as_can_be(command, weights, fol
 @pytest.mark.skipif(sys.platform == "win32", reason="signals work differently")
 def test_an_interrupt_ends_cleanly_and_keeps_what_was_finished(weights, folder):
     Image.new("RGB", (3000, 3000)).save("large.png")
-    program = [sys.executable, "-c", "import mprnet.cli; mprnet.cli.main()"]
+    # What starts in the background of a shell inherits that interrupts are ignored: not so here.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = [sys.executable, "-c", f"{heed}; import mprnet.cli; mprnet.cli.main()"]
     with subprocess.Popen(
         [*program, "restore", "--weights", weights, "a.png", "large.png"],
         stdout=subprocess.PIPE,

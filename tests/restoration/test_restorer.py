@@ -39,6 +39,23 @@ def test_the_stages_differ(restorer):
     assert not torch.allclose(two, three)
 
 
+@pytest.mark.parametrize("tiled", [False, True])
+def test_all_stages_come_from_one_pass_and_are_what_single_calls_give(make_network, tiled):
+    restorer = Restorer(make_network(), tile_px=32, overlap_px=8, max_whole_px=0 if tiled else 1024 * 1024)
+    degraded = torch.rand(2, 3, 45, 51, generator=torch.Generator().manual_seed(1))
+    outputs = restorer.stages(degraded)
+    for stage, picture in enumerate(outputs, 1):
+        assert picture.shape == degraded.shape
+        assert torch.equal(picture, restorer(degraded, stage=stage))
+
+
+def test_stages_stop_where_they_are_told(restorer):
+    outputs = restorer.stages(torch.rand(3, 20, 30), stage=2)
+    assert [picture is None for picture in outputs] == [False, False, True]
+    with pytest.raises(ConfigError, match="stage is 0"):
+        restorer.stages(torch.rand(3, 20, 30), stage=0)
+
+
 def test_later_stages_are_not_computed(make_network):
     network = make_network()
     network.orsnet.register_forward_hook(lambda *_: pytest.fail("stage 3 was computed"))

@@ -12,8 +12,11 @@ import typer
 
 from mprnet.cli.compare import compare
 from mprnet.cli.convert import convert
+from mprnet.cli.degrade import degrade
+from mprnet.cli.evaluate import evaluate
 from mprnet.cli.info import info
 from mprnet.cli.metrics import metrics
+from mprnet.cli.prepare import prepare
 from mprnet.cli.restore import restore
 from mprnet.cli.train import train
 from mprnet.errors import MPRNetError
@@ -39,8 +42,11 @@ def main() -> None:
 
 
 app.command()(convert)
+app.command()(degrade)
+app.command()(evaluate)
 app.command()(info)
 app.command()(metrics)
+app.command()(prepare)
 app.command()(restore)
 app.command()(train)
 app.command()(compare)

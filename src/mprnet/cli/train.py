@@ -16,16 +16,18 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the folder's run stopped.")] = False,
 ) -> None:
-    """Train a network as a recipe says."""
-    from mprnet.training.recipe import load_recipe
+    """Train a network as a recipe says; Ctrl-C stops it so that --resume goes on."""
+    from mprnet import training
 
-    chosen = load_recipe(recipe, changes or ())
-    from mprnet.training.run import train as run
-
-    folder = out or Path("runs") / Path(recipe).stem
+    chosen = training.load_recipe(recipe, changes or ())
+    folder = out or Path("runs") / training.find_recipe(recipe).stem
+    if resume:
+        for change in training.changes_since(folder, chosen):
+            typer.echo(f"changed on the way: {change}")
     try:
-        result = run(chosen, folder, resume=resume)
+        result = training.train(chosen, folder, resume=resume)
     except KeyboardInterrupt:
-        typer.echo(f"stopped; `--resume` goes on from {folder / 'last.ckpt'}", err=True)
+        kept = folder / "last.ckpt"
+        typer.echo(f"stopped; --resume goes on from {kept}" if kept.exists() else "stopped; nothing is kept", err=True)
         raise typer.Exit(130) from None
     typer.echo(f"best {result.psnr_db:.2f} dB on the validation pictures: {result.best}")

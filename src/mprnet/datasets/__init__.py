@@ -1,6 +1,34 @@
-"""Pictures to train and to validate on: paired folders, and clean pictures to degrade on the fly."""
+"""Pictures to train and to measure on: published sets, paired folders, clean pictures, and pairs made of them."""
 
-from mprnet.datasets.batches import CropBatches, PictureSource
+from mprnet.datasets.batches import CropBatches, PairSource, PictureSource
+from mprnet.datasets.benchmarks import BENCHMARKS, Benchmark, open_benchmark, open_pairs
+from mprnet.datasets.degrade import DegradeReport, degrade_folder
 from mprnet.datasets.folders import FolderPair, list_pictures, pair_folders, read_rgb
+from mprnet.datasets.layouts import Item, ItemPictures, PictureSet
+from mprnet.datasets.preparation import PrepareReport, prepare
+from mprnet.datasets.real_noise import write_dnd_submission
+from mprnet.datasets.training_sets import TRAINING_SETS, open_training_set
 
-__all__ = ["CropBatches", "FolderPair", "PictureSource", "list_pictures", "pair_folders", "read_rgb"]
+__all__ = [
+    "BENCHMARKS",
+    "TRAINING_SETS",
+    "Benchmark",
+    "CropBatches",
+    "DegradeReport",
+    "FolderPair",
+    "Item",
+    "ItemPictures",
+    "PairSource",
+    "PictureSet",
+    "PictureSource",
+    "PrepareReport",
+    "degrade_folder",
+    "list_pictures",
+    "open_benchmark",
+    "open_pairs",
+    "open_training_set",
+    "pair_folders",
+    "prepare",
+    "read_rgb",
+    "write_dnd_submission",
+]

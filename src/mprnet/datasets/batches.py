@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -15,7 +14,13 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from mprnet.datasets.folders import FolderPair, read_rgb
-from mprnet.degradation import Degradation
+from mprnet.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from mprnet.degradation import Degradation
 
 Pixels = NDArray[np.uint8]
 
@@ -127,11 +132,18 @@ class CropBatches(IterableDataset[tuple[Tensor, Tensor]]):
     def _pair(self, source: PairSource, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         crops = []
         for _ in range(count):
-            pair = source.pairs[rng.integers(len(source.pairs))]
-            both = np.concatenate((self._cache.read(pair.degraded), self._cache.read(pair.target)), axis=2)
-            crops.append(_turned(_crop(both, self.crop_px, rng), rng, turns=False))
+            pair = source.pairs[int(rng.integers(len(source.pairs)))]
+            crops.append(_turned(_crop(self._read_pair(pair), self.crop_px, rng), rng, turns=False))
         stacked = torch.stack([_to_tensor(crop) for crop in crops])
         return stacked[:, :3], stacked[:, 3:]
+
+    def _read_pair(self, pair: FolderPair) -> Pixels:
+        """Return both pictures as one `(H, W, 6)`."""
+        degraded, target = self._cache.read(pair.degraded), self._cache.read(pair.target)
+        if degraded.shape != target.shape:
+            sizes = " and ".join(f"{width}×{height}" for height, width, _ in (degraded.shape, target.shape))
+            raise DataError(f"{pair.degraded} and {pair.target} are {sizes}; expected one size")
+        return np.concatenate((degraded, target), axis=2)
 
     def _degrade(
         self, source: PictureSource, count: int, rng: np.random.Generator, generator: torch.Generator
@@ -147,7 +159,7 @@ class CropBatches(IterableDataset[tuple[Tensor, Tensor]]):
             yield degradation(clean, generator)[inner], clean[inner]
 
     def _clean_crop(self, source: PictureSource, side: int, rng: np.random.Generator) -> Pixels:
-        picture = self._cache.read(source.pictures[rng.integers(len(source.pictures))])
+        picture = self._cache.read(source.pictures[int(rng.integers(len(source.pictures)))])
         factor = rng.uniform(*source.shrink)
         if factor != 1:
             # Cut first, so that only what is needed is scaled.

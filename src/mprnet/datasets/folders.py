@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, NamedTuple
 
 from mprnet.errors import DataError
 from mprnet.imaging import FORMATS, read_image
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 INPUT, TARGET = "input", "target"
 """The two folders of a paired set: degraded pictures and ground truth."""
@@ -24,14 +26,22 @@ class FolderPair(NamedTuple):
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """Return the pictures of a folder, sorted by name.
+    """Return the pictures of a folder, without its subfolders and hidden files, sorted by name.
 
     Raises:
-        DataError: the folder does not exist or holds none.
+        DataError: the folder does not exist, cannot be read, or holds none.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; expected one with pictures")
-    pictures = sorted(path for path in folder.iterdir() if path.suffix.lower() in FORMATS and path.is_file())
+    try:
+        if not folder.is_dir():
+            found = "is not a folder" if folder.exists() else "does not exist"
+            raise DataError(f"{folder} {found}; expected a folder with pictures")
+        pictures = sorted(
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in FORMATS and not path.name.startswith(".") and path.is_file()
+        )
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read: {error.strerror}") from error
     if not pictures:
         raise DataError(f"{folder} holds no picture; expected files that end in {', '.join(sorted(FORMATS))}")
     return pictures
@@ -48,7 +58,8 @@ def pair_folders(folder: Path) -> list[FolderPair]:
         by_name: dict[str, Path] = {}
         for path in list_pictures(folder / side):
             if path.stem in by_name:
-                raise DataError(f"{folder / side} holds {by_name[path.stem].name} and {path.name}; expected one of them")
+                both = f"{by_name[path.stem].name} and {path.name}"
+                raise DataError(f"{folder / side} holds {both}; expected one of them")
             by_name[path.stem] = path
         sides.append(by_name)
     degraded, target = sides

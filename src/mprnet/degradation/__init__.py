@@ -3,39 +3,11 @@
 A `Degradation` is called with clean pictures and a `torch.Generator` and returns them degraded.
 """
 
-from __future__ import annotations
-
-from typing import Protocol
-
-import torch
-from torch import Tensor
-
 from mprnet.degradation.blur import MotionBlur
 from mprnet.degradation.jpeg import jpeg
 from mprnet.degradation.noise import CameraNoise, GaussianNoise, Noise
 from mprnet.degradation.rain import Rain, RainLayers, rain_layer
-
-
-class Degradation(Protocol):
-    """What every degradation of this package is.
-
-    `margin_px` is how far beyond a pixel it looks: crop that much larger, and cut it off both pictures afterwards.
-    """
-
-    @property
-    def margin_px(self) -> int: ...
-
-    def __call__(self, clean: Tensor, generator: torch.Generator) -> Tensor:
-        """Degrade `clean` `(B, 3, H, W)`, sRGB in [0, 1]; the result has its shape, dtype, device and range."""
-        ...
-
-
-DEGRADATIONS: dict[str, type[Rain] | type[MotionBlur] | type[Noise]] = {
-    "derain": Rain,
-    "deblur": MotionBlur,
-    "denoise": Noise,
-}
-"""What each task undoes."""
+from mprnet.degradation.tasks import DEGRADATIONS, Degradation, make_degradation
 
 __all__ = [
     "DEGRADATIONS",
@@ -47,5 +19,6 @@ __all__ = [
     "Rain",
     "RainLayers",
     "jpeg",
+    "make_degradation",
     "rain_layer",
 ]

@@ -62,7 +62,7 @@ def jpeg(picture: Tensor, quality: Tensor) -> Tensor:
 
 def _table(table: tuple[tuple[int, ...], ...], scale: Tensor) -> Tensor:
     steps = torch.tensor(table, dtype=torch.float32, device=scale.device) * scale  # (B, 1, 8, 8)
-    return steps.round().clamp(1, 255)[:, :, None, None]  # (B, 1, 1, 1, 8, 8)
+    return (steps + 0.5).floor().clamp(1, 255)[:, :, None, None]  # (B, 1, 1, 1, 8, 8), halves up as libjpeg does
 
 
 def _quantize(plane: Tensor, steps: Tensor) -> Tensor:

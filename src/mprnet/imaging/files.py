@@ -6,10 +6,8 @@ A file is measured before it is decoded, and written whole or not at all. What t
 
 from __future__ import annotations
 
-import contextlib
 import os
 import struct
-import uuid
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from mprnet.errors import ImageError
+from mprnet.files import written_whole
 from mprnet.imaging.pixels import check_pixels, to_pixels, to_tensor
 
 if TYPE_CHECKING:
@@ -179,18 +178,12 @@ def write_image(
     options: dict[str, object] = {"icc_profile": icc_profile, "exif": exif}
     if FORMATS[path.suffix.lower()] == "JPEG":
         options |= {"quality": jpeg_quality, "subsampling": "4:4:4"}
-    # A short name, since one built from a long name would be too long for the file system.
-    unfinished = path.with_name(f".{uuid.uuid4().hex}.unfinished")
     try:
-        with unfinished.open("xb") as file:
+        with written_whole(path) as unfinished, unfinished.open("xb") as file:
             image.save(file, FORMATS[path.suffix.lower()], **{k: v for k, v in options.items() if v is not None})
-        unfinished.replace(path)
     except (OSError, ValueError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{path} cannot be written: {reason}") from error
-    finally:
-        with contextlib.suppress(OSError):  # it was replaced, or never made
-            unfinished.unlink()
 
 
 def check_target(path: Path, overwrite: bool) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from mprnet.checkpoints import load_checkpoint
 from mprnet.errors import ConfigError, ImageError
 from mprnet.imaging import check_target, crop, pad_to_multiple, read_image, write_image
-from mprnet.network import SIZE_MULTIPLE, MPRNet
+from mprnet.network import SIZE_MULTIPLE, MPRNet, StageOutputs
 from mprnet.restoration.tiling import restore_tiled
 from mprnet.weights import find_weights
 
@@ -130,19 +130,33 @@ class Restorer:
             ConfigError: `stage` is not 1, 2 or 3.
         """
         self._check(degraded, stage)
-        batch = degraded if degraded.dim() == 4 else degraded.unsqueeze(0)
-        height, width = (side + -side % SIZE_MULTIPLE for side in batch.shape[-2:])
-        per_pass = max(1, self.max_whole_px // (height * width))
-        # Made outside of inference mode, so that the caller gets an ordinary tensor.
-        restored = torch.empty_like(batch)
-        for start in range(0, len(batch), per_pass):
-            part = batch[start : start + per_pass]
+        return self._restore_all(degraded, (stage,), progress)[0]
 
-            def report(fraction: float, start: int = start, count: int = len(part)) -> None:
-                progress((start + count * fraction) / len(batch))
+    def stages(
+        self, degraded: Tensor, *, stage: int = 3, progress: Callable[[float], None] = lambda _: None
+    ) -> StageOutputs:
+        """Restore as a call does, and return the picture of every stage on the way, at no further cost.
 
-            restored[start : start + per_pass] = self._restore(part, stage, report)
-        return restored.reshape(degraded.shape)
+        Args:
+            degraded: as for a call.
+            stage: 1, 2 or 3, the last stage to compute.
+            progress: as for a call.
+
+        Returns:
+            StageOutputs: for each stage up to `stage` a tensor of the shape, dtype and device of `degraded`, clamped
+                to [0, 1].
+
+        Raises:
+            ImageError, ConfigError: as a call.
+
+        Example:
+            >>> from mprnet.network import MPRNet, MPRNetConfig
+            >>> restorer = Restorer(MPRNet(MPRNetConfig(n_feat=8, num_cab=1)))
+            >>> len(restorer.stages(torch.rand(3, 21, 13), stage=2).computed)
+            2
+        """
+        self._check(degraded, stage)
+        return StageOutputs(*self._restore_all(degraded, tuple(range(1, stage + 1)), progress))
 
     def restore_file(
         self,
@@ -177,8 +191,27 @@ class Restorer:
             raise ImageError(f"{target.parent} cannot be made: {error.strerror or error}") from error
         write_image(restored, target, icc_profile=picture.icc_profile, exif=picture.exif, overwrite=overwrite)
 
+    def _restore_all(
+        self, degraded: Tensor, stages: tuple[int, ...], progress: Callable[[float], None]
+    ) -> tuple[Tensor, ...]:
+        """Return the pictures of `stages`, each shaped as `degraded`."""
+        batch = degraded if degraded.dim() == 4 else degraded.unsqueeze(0)
+        height, width = (side + -side % SIZE_MULTIPLE for side in batch.shape[-2:])
+        per_pass = max(1, self.max_whole_px // (height * width))
+        # Made outside of inference mode, so that the caller gets ordinary tensors.
+        restored = tuple(torch.empty_like(batch) for _ in stages)
+        for start in range(0, len(batch), per_pass):
+            part = batch[start : start + per_pass]
+
+            def report(fraction: float, start: int = start, count: int = len(part)) -> None:
+                progress((start + count * fraction) / len(batch))
+
+            for whole, picture in zip(restored, self._restore(part, stages, report), strict=True):
+                whole[start : start + per_pass] = picture
+        return tuple(whole.reshape(degraded.shape) for whole in restored)
+
     @torch.inference_mode()
-    def _restore(self, batch: Tensor, stage: int, progress: Callable[[float], None]) -> Tensor:
+    def _restore(self, batch: Tensor, stages: tuple[int, ...], progress: Callable[[float], None]) -> tuple[Tensor, ...]:
         height, width = batch.shape[-2:]
         weight = next(self.model.parameters())
         padded = pad_to_multiple(batch.to(weight.dtype), SIZE_MULTIPLE)
@@ -186,22 +219,23 @@ class Restorer:
         def forward(picture: Tensor) -> Tensor:
             # Convolutions are a fifth faster with the channels of a pixel side by side.
             moved = picture.to(weight.device, memory_format=torch.channels_last)
-            restored: Tensor = self.model(moved, stages=stage).last
-            return restored.to(picture.device)
+            computed = self.model(moved, stages=stages[-1]).computed
+            return torch.cat([computed[stage - 1] for stage in stages]).to(picture.device)
 
         if padded.shape[-2] * padded.shape[-1] <= self.max_whole_px:
             restored = forward(padded)
             progress(1)
         else:
+            # Tiles keep the shape of what they are cut from: the batch stands there once a stage.
             restored = restore_tiled(
-                forward,
-                padded,
+                lambda repeated: forward(repeated[: len(batch)]),
+                padded.repeat(len(stages), 1, 1, 1),
                 tile_px=self.tile_px,
                 overlap_px=self.overlap_px,
                 multiple=SIZE_MULTIPLE,
                 progress=progress,
             )
-        return crop(restored, (height, width)).clamp_(0, 1)
+        return crop(restored, (height, width)).clamp_(0, 1).chunk(len(stages))
 
     def _check(self, degraded: Tensor, stage: int) -> None:
         channels = self.model.config.in_channels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,21 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mprnet.datasets import CropBatches, PictureSource, list_pictures, pair_folders, read_rgb
+from mprnet.datasets import CropBatches, FolderPair, PictureSource, list_pictures, pair_folders, read_rgb
 from mprnet.datasets.batches import PairSource
-from mprnet.degradation import Degradation, RainLayers, rain_layer
-from mprnet.errors import ConfigError
+from mprnet.degradation import Degradation, RainLayers, make_degradation, rain_layer
+from mprnet.errors import DataError
 from mprnet.imaging import to_tensor
-from mprnet.training.recipe import Recipe, make_degradation
+from mprnet.training.recipe import Recipe
 
 
 class RecipeData(pl.LightningDataModule):
     """The pictures of a recipe.
+
+    Batch n of a run depends on the recipe and n alone; a run that is taken up at step n begins with batch n.
+
+    Args:
+        recipe: what to read.
 
     Raises:
         DataError: a folder is missing, empty, or its pairs do not match; raised at once, not hours later.
@@ -50,19 +56,19 @@ class RecipeData(pl.LightningDataModule):
             num_workers=data.workers,
             pin_memory=torch.cuda.is_available(),
             prefetch_factor=4 if data.workers else None,
+            worker_init_fn=_leave_stopping_to_the_run,
         )
 
     def val_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(self.validation, batch_size=1)  # type: ignore[arg-type]
+        return DataLoader(self.validation, batch_size=1)  # type: ignore[arg-type]  # a list is a data set
 
     def _sources(self) -> list[PictureSource | PairSource]:
-        data = self.recipe.data
-        degradations: list[tuple[Degradation, float]] = [(make_degradation(self.recipe.task, self.recipe.degradation), 1.0)]
+        recipe, data = self.recipe, self.recipe.data
+        drawn = make_degradation(recipe.task, recipe.degradation)
+        degradations: list[tuple[Degradation, float]] = [(drawn, 1.0)]
         if data.rain_layers:
-            if self.recipe.task != "derain":
-                raise ConfigError(f"data.rain_layers is for the task derain; got the task {self.recipe.task}")
-            drawn = degradations[0][0]
-            degradations = [(drawn, 1 - data.rain_layer_share), (self._rain_layers(), data.rain_layer_share)]
+            share = data.rain_layer_share
+            degradations = [(drawn, 1 - share), (self._rain_layers(), share)]
         sources: list[PictureSource | PairSource] = [
             PictureSource(list_pictures(self.root / clean.folder), degradations, clean.shrink, clean.weight)
             for clean in data.clean
@@ -72,21 +78,31 @@ class RecipeData(pl.LightningDataModule):
 
     def _rain_layers(self) -> RainLayers:
         pairs = [pair for folder in self.recipe.data.rain_layers for pair in pair_folders(self.root / folder)]
-        return RainLayers(tuple(rain_layer(_read(pair.degraded), _read(pair.target)) for pair in pairs))
+        return RainLayers(tuple(rain_layer(*_read(pair)) for pair in pairs))
 
     def _validation(self) -> list[tuple[Tensor, Tensor]]:
         chosen = self.recipe.validation
         if chosen.pairs:
-            pairs = pair_folders(self.root / chosen.pairs)[: chosen.count]
-            return [(_read(pair.degraded), _read(pair.target)) for pair in pairs]
+            return [_read(pair) for pair in pair_folders(self.root / chosen.pairs)[: chosen.count]]
         degradation = make_degradation(self.recipe.task, chosen.degradation)
         generator = torch.Generator().manual_seed(self.recipe.seed)
         pictures = []
         for path in list_pictures(self.root / chosen.clean)[: chosen.count]:
-            clean = _read(path)
-            pictures.append((degradation(clean[None], generator)[0].mul(255).round().div(255), clean))
+            clean = to_tensor(read_rgb(path))
+            degraded = degradation(clean[None], generator)[0]
+            pictures.append((degraded.mul(255).round().div(255), clean))  # files hold 8 bits
         return pictures
 
 
-def _read(path: Path) -> Tensor:
-    return to_tensor(read_rgb(path))
+def _leave_stopping_to_the_run(_: int) -> None:
+    """Let Ctrl-C, which reaches every process, stop the training process alone: it still needs this one's crops."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _read(pair: FolderPair) -> tuple[Tensor, Tensor]:
+    degraded, target = to_tensor(read_rgb(pair.degraded)), to_tensor(read_rgb(pair.target))
+    if degraded.shape != target.shape:
+        sizes = " and ".join(f"{picture.shape[2]}×{picture.shape[1]}" for picture in (degraded, target))
+        raise DataError(f"{pair.degraded} and {pair.target} are {sizes}; expected one size")
+    return degraded, target

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 EPSILON = 1e-3
 EDGE_WEIGHT = 0.05
@@ -22,6 +25,9 @@ def charbonnier(difference: Tensor) -> Tensor:
     Args:
         difference: restored minus target, any shape, float.
 
+    Returns:
+        Tensor: a scalar, at least ε.
+
     Example:
         >>> round(charbonnier(torch.zeros(1, 3, 4, 4)).item(), 6)
         0.001
@@ -36,10 +42,14 @@ def laplacian(picture: Tensor) -> Tensor:
 
     The paper only says "Laplacian operator". The published training takes this one: G is the 5-tap Burt–Adelson
     kernel along each axis with the border repeated, down keeps every second pixel, up puts zeros between
-    them and multiplies by 4.
+    them and multiplies by 4. Repeating the border between those zeros weighs it wrongly, so that a flat picture
+    vanishes everywhere but in the two rows and columns at the border.
 
     Args:
         picture: `(B, C, H, W)`, float.
+
+    Returns:
+        Tensor: the same shape and dtype.
 
     Source: Equation 3; Burt and Adelson, "The Laplacian Pyramid as a Compact Image Code", 1983.
     """
@@ -65,13 +75,20 @@ def restoration_loss(outputs: Sequence[Tensor], target: Tensor, edge_weight: flo
         edge_weight: λ of Equation 1.
 
     Returns:
-        Tensor: a float32 scalar, the sum over the stages.
+        Tensor: a float32 scalar, the sum over the stages; computed in float32 also where autocast is on.
+
+    Example:
+        >>> picture = torch.rand(1, 3, 8, 8)
+        >>> round(restoration_loss([picture, picture, picture], picture).item(), 6)  # three times ε + 0.05 ε
+        0.00315
 
     Source: Equations 1 and 3.
     """
     total = torch.zeros((), device=target.device)
-    for restored in outputs:
-        difference = restored.float() - target.float()
-        # The Laplacian is linear: that of the difference is the difference of the two.
-        total = total + charbonnier(difference) + edge_weight * charbonnier(laplacian(difference))
+    # Autocast would smooth in bfloat16, whose steps are as large as the edges that are left late in training.
+    with torch.autocast(target.device.type, enabled=False):
+        for restored in outputs:
+            difference = restored.float() - target.float()
+            # The Laplacian is linear: that of the difference is the difference of the two.
+            total = total + charbonnier(difference) + edge_weight * charbonnier(laplacian(difference))
     return total

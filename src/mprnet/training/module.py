@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mprnet.errors import TrainingError
+from mprnet.files import written_whole
 from mprnet.imaging import crop, pad_to_multiple
 from mprnet.network import SIZE_MULTIPLE, MPRNet
 from mprnet.training.loss import restoration_loss
@@ -17,6 +19,7 @@ from mprnet.training.recipe import Optimization
 from mprnet.training.schedule import learning_rate
 
 Batch = tuple[Tensor, Tensor]
+"""Degraded pictures and their ground truth, each `(B, 3, H, W)`, float32 in [0, 1]."""
 
 
 class RestorationModule(pl.LightningModule):
@@ -25,32 +28,45 @@ class RestorationModule(pl.LightningModule):
     Args:
         model: the network.
         optimization: how.
-        folder: where a batch is saved whose loss is not finite.
+        folder: where a batch is saved whose loss or gradient is not finite.
     """
 
     def __init__(self, model: MPRNet, optimization: Optimization, folder: Path) -> None:
         super().__init__()
-        self.model = model
+        self.model: MPRNet = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stubs
         self.optimization = optimization
         self.folder = folder
+        self._batch: Batch | None = None
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        chosen = self.optimization
+        return learning_rate(step, steps=chosen.steps, warmup=chosen.warmup, peak=chosen.rate, final=chosen.final_rate)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.model.parameters(), lr=self.optimization.rate)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        # Set at each step rather than kept by a scheduler, so that a resumed run follows a recipe that was changed.
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.rate(self.global_step)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        self._batch = batch
         degraded, target = (picture.contiguous(memory_format=torch.channels_last) for picture in batch)
-        outputs = self.model(degraded)
-        loss = restoration_loss(outputs.computed, target, self.optimization.edge_weight)
-        if not torch.isfinite(loss):
-            self._give_up(loss, degraded, target)
-        self.log("train/loss", loss, prog_bar=True)
+        loss = restoration_loss(self.model(degraded).computed, target, self.optimization.edge_weight)
+        self._check("the loss", loss)
         return loss
 
-    def _give_up(self, loss: Tensor, degraded: Tensor, target: Tensor) -> None:
-        step, rate = self.global_step, self._rate(self.global_step)
-        path = self.folder / f"batch-of-step-{step}.pt"
-        torch.save({"degraded": degraded, "target": target, "state_dict": self.model.state_dict()}, path)
-        raise TrainingError(
-            f"the loss is {loss.item()} at step {step} with learning rate {rate:.3g}; the batch is in {path}. "
-            "Try a lower optimization.rate, a smaller optimization.clip_norm, or optimization.precision=fp32"
-        )
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Cut the gradient's norm, and stop before a gradient that is not finite spoils the weights."""
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), gradient_clip_val or torch.inf)
+        self._check("the gradient's norm", norm)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         degraded, target = batch
@@ -59,18 +75,24 @@ class RestorationModule(pl.LightningModule):
         for stage, restored in enumerate(outputs.computed, start=1):
             picture = crop(restored, (target.shape[-2], target.shape[-1])).float()
             error = (picture.clamp(0, 1).mul(255).round().div(255) - target).square().mean()
-            psnr = -10 * torch.log10(error.clamp(min=1e-10))
+            psnr_db = -10 * torch.log10(error.clamp(min=1e-10))
             name = "validation/psnr_db" if stage == len(outputs) else f"validation/stage{stage}_psnr_db"
-            self.log(name, psnr, on_epoch=True, batch_size=1, sync_dist=True, prog_bar=stage == len(outputs))
+            self.log(name, psnr_db, on_epoch=True, batch_size=1, sync_dist=True)
 
-    def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.Adam(self.model.parameters(), lr=self.optimization.rate)
-        peak = self.optimization.rate
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._rate(step) / peak)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["network"] = asdict(self.model.config)
 
-    def _rate(self, step: int) -> float:
-        chosen = self.optimization
-        return learning_rate(
-            step, steps=chosen.steps, warmup=chosen.warmup, peak=chosen.rate, final=chosen.final_rate
+    def _check(self, what: str, value: Tensor) -> None:
+        """Raise, and keep the batch for a look, unless `value` is finite."""
+        if torch.isfinite(value):
+            return
+        step = self.global_step
+        path = self.folder / f"batch-of-step-{step}.pt"
+        degraded, target = self._batch or (None, None)
+        with written_whole(path) as unfinished:
+            torch.save({"degraded": degraded, "target": target, "state_dict": self.model.state_dict()}, unfinished)
+        raise TrainingError(
+            f"{what} is {value.item()} at step {step} with learning rate {self.rate(step):.3g}; the batch and the "
+            f"weights are in {path}. Try a lower optimization.rate, a smaller optimization.clip_norm, or "
+            "optimization.precision=fp32"
         )

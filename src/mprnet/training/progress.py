@@ -1,4 +1,4 @@
-"""Progress in plain lines, for logs and pipes."""
+"""What a run shows on the terminal: a bar where there is one, plain lines in logs and pipes."""
 
 from __future__ import annotations
 
@@ -6,45 +6,67 @@ import time
 from typing import Any
 
 import lightning.pytorch as pl
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from mprnet.training.callbacks import psnrs
 
 
-class PlainProgress(pl.Callback):
-    """Print a line every so often: step, loss, learning rate, rate and time left; and one at each validation.
+class ShownProgress(pl.Callback):
+    """Shows step, loss, learning rate, speed and time left, and the figures of each validation as a line.
 
     Args:
         steps: of the whole run.
-        seconds: between two lines.
+        seconds: between two lines where there is no terminal.
+        console: where to show it; by default standard output.
     """
 
-    def __init__(self, steps: int, seconds: float = 30.0) -> None:
+    def __init__(self, steps: int, seconds: float = 30.0, console: Console | None = None) -> None:
         self.steps = steps
         self.seconds = seconds
-        self._began = self._printed = 0.0
+        self._console = console or Console(soft_wrap=True, highlight=False, markup=False)
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
+        self._bar = Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
+        self._row = self._bar.add_task("", total=steps)
         self._first = 0
+        self._began = self._shown = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._began = self._printed = time.monotonic()
         self._first = trainer.global_step
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        now = time.monotonic()
-        if now - self._printed < self.seconds:
+        self._began = self._shown = time.monotonic()
+        if not trainer.is_global_zero:
             return
-        self._printed = now
+        devices = f"{trainer.num_devices} × " if trainer.num_devices > 1 else ""
+        where = f"{devices}{pl_module.device.type}, {trainer.precision}"
+        self._console.print(f"step {self._first}/{self.steps}  training on {where}")
+        self._bar.start()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        now = time.monotonic()
+        if not trainer.is_global_zero or (self._bar.disable and now - self._shown < self.seconds):
+            return
+        self._shown = now
         rate = (trainer.global_step - self._first) / (now - self._began)
         left = (self.steps - trainer.global_step) / rate
-        loss = float(trainer.callback_metrics.get("train/loss", float("nan")))
         learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
-        _say(
-            f"step {trainer.global_step}/{self.steps}  loss {loss:.4f}  learning rate {learning_rate:.2e}  "
+        figures = (
+            f"loss {outputs['loss'].item():.4f}  learning rate {learning_rate:.2e}  "
             f"{rate:.2f} steps/s  {left / 60:.0f} min left"
         )
+        if self._bar.disable:
+            self._console.print(f"step {trainer.global_step}/{self.steps}  {figures}")
+        else:
+            self._bar.update(self._row, completed=trainer.global_step, description=figures)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        metrics = trainer.callback_metrics
-        figures = "  ".join(f"{name.split('/')[1]} {float(metrics[name]):.3f}" for name in sorted(metrics) if "psnr" in name)
-        _say(f"step {trainer.global_step}/{self.steps}  validation  {figures}")
+        if trainer.is_global_zero:
+            figures = [f"{name.partition('/')[2]} {value.item():.3f}" for name, value in sorted(psnrs(trainer).items())]
+            self._console.print(f"step {trainer.global_step}/{self.steps}  validation  {'  '.join(figures)}")
 
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._bar.stop()
 
-def _say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201 - this is the progress display
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._bar.stop()

@@ -6,19 +6,28 @@ Paths in a recipe are relative to `data.root`.
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
-import types
-import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from mprnet.degradation import DEGRADATIONS, Degradation
+from mprnet.degradation import make_degradation
 from mprnet.errors import ConfigError
-from mprnet.network import PRESETS, SIZE_MULTIPLE, TASKS
+from mprnet.network import SIZE_MULTIPLE, TASKS, MPRNetConfig, preset
+from mprnet.settings import apply_change, build
 
 SHIPPED = Path(__file__).parent / "recipes"
+
+
+def _check(name: str, value: object, fits: bool, expected: str) -> None:
+    if not fits:
+        raise ConfigError(f"{name} is {value}; expected {expected}")
+
+
+def _check_weight(name: str, weight: float) -> None:
+    _check(name, weight, 0 < weight < math.inf, "more than 0")
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,12 @@ class CleanData:
     shrink: tuple[float, float] = (1.0, 1.0)
     weight: float = 1.0
 
+    def __post_init__(self) -> None:
+        low, high = self.shrink
+        where = f"data.clean ({self.folder})"
+        _check(f"{where}: shrink", list(self.shrink), 0 < low <= high <= 1, "lowest and highest, above 0, up to 1")
+        _check_weight(f"{where}: weight", self.weight)
+
 
 @dataclass(frozen=True)
 class PairData:
@@ -36,6 +51,9 @@ class PairData:
 
     folder: str
     weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_weight(f"data.pairs ({self.folder}): weight", self.weight)
 
 
 @dataclass(frozen=True)
@@ -64,6 +82,17 @@ class Data:
     workers: int = 0
     cache_mib: int = 1024
 
+    def __post_init__(self) -> None:
+        if not self.clean and not self.pairs:
+            raise ConfigError("data.clean and data.pairs are empty; expected a folder in one of them")
+        share, crop_px = self.rain_layer_share, self.crop_px
+        _check("data.rain_layer_share", share, 0 <= share <= 1, "0 to 1")
+        fits = crop_px > 0 and crop_px % SIZE_MULTIPLE == 0
+        _check("data.crop_px", crop_px, fits, f"a multiple of {SIZE_MULTIPLE} above 0")
+        _check("data.batch", self.batch, self.batch >= 1, "at least 1")
+        _check("data.workers", self.workers, self.workers >= 0, "0 or more")
+        _check("data.cache_mib", self.cache_mib, self.cache_mib >= 0, "0 or more")
+
 
 @dataclass(frozen=True)
 class Validation:
@@ -74,7 +103,8 @@ class Validation:
         clean: folder of clean pictures, degraded with a fixed seed as `degradation` says.
         degradation: settings of the task's degradation for these.
         count: the first so many pictures.
-        every: training steps between two looks; a checkpoint is written at each.
+        every: training steps between two looks, beside the one at the end; a checkpoint is written at each.
+        log_every: training steps between two losses in the logs.
     """
 
     pairs: str = ""
@@ -82,6 +112,13 @@ class Validation:
     degradation: dict[str, Any] = field(default_factory=dict)
     count: int = 8
     every: int = 1000
+    log_every: int = 50
+
+    def __post_init__(self) -> None:
+        if bool(self.pairs) == bool(self.clean):
+            raise ConfigError("expected one of validation.pairs and validation.clean")
+        for name in ("count", "every", "log_every"):
+            _check(f"validation.{name}", getattr(self, name), getattr(self, name) >= 1, "at least 1")
 
 
 @dataclass(frozen=True)
@@ -108,61 +145,67 @@ class Optimization:
     edge_weight: float = 0.05
     precision: Literal["bf16", "fp32"] = "bf16"
 
+    def __post_init__(self) -> None:
+        _check("optimization.steps", self.steps, self.steps >= 1, "at least 1")
+        _check("optimization.rate", self.rate, 0 < self.rate < math.inf, "more than 0")
+        _check("optimization.ema_decay", self.ema_decay, 0 <= self.ema_decay < 1, "0 to less than 1")
+        for name in ("final_rate", "warmup", "clip_norm", "edge_weight"):
+            _check(f"optimization.{name}", getattr(self, name), 0 <= getattr(self, name) < math.inf, "0 or more")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """One training run.
 
     Args:
         task: what is undone: derain, deblur or denoise.
         preset: the network.
-        weights: shipped name or file to begin with; empty begins at random.
+        network: hyper-parameters of `MPRNetConfig` that differ from the preset's.
+        weights: shipped name or file to begin with, which brings its own network; empty begins at random.
         seed: of everything drawn.
         degradation: settings of the task's degradation; see `mprnet.degradation`.
         data: what is trained on.
         validation: what is looked at.
         optimization: how.
+
+    Raises:
+        ConfigError: an entry is impossible, or contradicts another; the message names it.
     """
 
     task: str
     preset: str = "lite"
+    network: dict[str, Any] = field(default_factory=dict)
     weights: str = ""
     seed: int = 1
     degradation: dict[str, Any] = field(default_factory=dict)
-    data: Data = field(default_factory=Data)
-    validation: Validation = field(default_factory=Validation)
+    data: Data
+    validation: Validation
     optimization: Optimization = field(default_factory=Optimization)
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise ConfigError(f"task is {self.task!r}; expected one of {', '.join(TASKS)}")
-        if self.preset not in PRESETS:
-            raise ConfigError(f"preset is {self.preset!r}; expected one of {', '.join(PRESETS)}")
-        if self.data.crop_px < SIZE_MULTIPLE or self.data.crop_px % SIZE_MULTIPLE:
-            raise ConfigError(f"data.crop_px is {self.data.crop_px}; expected a multiple of {SIZE_MULTIPLE} above 0")
-        for name, value in (
-            ("data.batch", self.data.batch),
-            ("validation.every", self.validation.every),
-            ("validation.count", self.validation.count),
-            ("optimization.steps", self.optimization.steps),
-        ):
-            if value < 1:
-                raise ConfigError(f"{name} is {value}; expected at least 1")
-        if not self.data.clean and not self.data.pairs:
-            raise ConfigError("data.clean and data.pairs are empty; expected a folder in one of them")
-        if bool(self.validation.pairs) == bool(self.validation.clean):
-            raise ConfigError("expected one of validation.pairs and validation.clean")
+        _check("seed", self.seed, self.seed >= 0, "0 or more")
+        if self.data.rain_layers and self.task != "derain":
+            raise ConfigError(f"data.rain_layers is for the task derain; got the task {self.task}")
+        if self.weights and self.network:
+            raise ConfigError("weights bring their own network; expected no entry `network` beside `weights`")
+        if self.config.in_channels != 3:
+            raise ConfigError(f"network.in_channels is {self.config.in_channels}; training reads RGB, expected 3")
         make_degradation(self.task, self.degradation)
         make_degradation(self.task, self.validation.degradation)
 
+    @property
+    def config(self) -> MPRNetConfig:
+        """The hyper-parameters of a network that begins at random.
 
-def make_degradation(task: str, settings: Mapping[str, Any]) -> Degradation:
-    """Build a task's degradation with some of its settings changed.
-
-    Raises:
-        ConfigError: a setting does not exist or is of the wrong type.
-    """
-    return _build(DEGRADATIONS[task], settings, f"degradation ({task})")
+        Raises:
+            ConfigError: no such preset, or a hyper-parameter is unknown or impossible.
+        """
+        chosen: MPRNetConfig = build(
+            MPRNetConfig, {**dataclasses.asdict(preset(self.preset)), **self.network}, "network"
+        )
+        return chosen
 
 
 def find_recipe(name_or_path: str | Path) -> Path:
@@ -194,58 +237,9 @@ def load_recipe(path: str | Path, changes: Iterable[str] = ()) -> Recipe:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from None
     for change in changes:
-        _apply(content, change)
-    return _build(Recipe, content, "recipe")
-
-
-def _apply(content: dict[str, Any], change: str) -> None:
-    key, equals, text = change.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(f"got {change!r}; expected key=value, for example optimization.steps=1000")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    *parents, last = key.strip().split(".")
-    for parent in parents:
-        content = content.setdefault(parent, {})
-        if not isinstance(content, dict):
-            raise ConfigError(f"{key!r} cannot be set: {parent!r} is not a table")
-    content[last] = value
-
-
-def _build(kind: Any, content: Mapping[str, Any], where: str) -> Any:
-    """Make a dataclass from a table, checking names and types."""
-    fields = {each.name: each for each in dataclasses.fields(kind)}
-    hints = typing.get_type_hints(kind)
-    unknown = sorted(content.keys() - fields.keys())
-    if unknown:
-        raise ConfigError(f"{where} has no entry {unknown[0]!r}; expected some of {', '.join(fields)}")
-    for name, each in fields.items():
-        required = each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
-        if required and name not in content:
-            raise ConfigError(f"{where} lacks the entry {name!r}")
-    return kind(**{name: _convert(hints[name], value, f"{where}.{name}") for name, value in content.items()})
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
-        return _build(hint, value, where)
-    if origin is tuple and isinstance(value, list):
-        kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
-        if len(kinds) == len(value):
-            return tuple(_convert(kind, each, where) for kind, each in zip(kinds, value, strict=True))
-    elif origin is Literal:
-        if value in arguments:
-            return value
-    elif origin is types.UnionType:
-        if type(value) in arguments:
-            return value
-    elif hint is float and type(value) in (int, float):
-        return float(value)
-    elif type(value) is (origin or hint):
-        return value
-    expected = hint if origin else getattr(hint, "__name__", hint)
-    raise ConfigError(f"{where} is {value!r}; expected {expected}")
+        apply_change(content, change)
+    chosen: Recipe = build(Recipe, content, "recipe")
+    return chosen

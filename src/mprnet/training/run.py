@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import json
-import sys
+import logging
+import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.utilities import rank_zero_only
 
-from mprnet.checkpoints import load_checkpoint, save_checkpoint
-from mprnet.errors import TrainingError
-from mprnet.network import MPRNet, preset
+from mprnet.checkpoints import load_checkpoint
+from mprnet.errors import CheckpointError, TrainingError
+from mprnet.files import remove_unfinished, written_whole
+from mprnet.network import MPRNet
+from mprnet.training.callbacks import Checkpoints, Logs, Stopped
 from mprnet.training.data import RecipeData
+from mprnet.training.files import BEST, LAST, RunFiles
 from mprnet.training.module import RestorationModule
-from mprnet.training.progress import PlainProgress
+from mprnet.training.progress import ShownProgress
 from mprnet.training.recipe import Recipe
 from mprnet.weights import find_weights
 
-LAST, BEST = "last", "best"
+_RECIPE = "recipe.json"
 
 
 @dataclass(frozen=True)
@@ -41,19 +46,26 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Traini
 
     The folder receives `last.ckpt` and `best.ckpt` (to resume from), `last.safetensors` and `best.safetensors`
     (to restore with), `recipe.json`, and logs for TensorBoard and as CSV. Best is by PSNR on the validation
-    pictures. On one processor with the same number of threads, a resumed run gives the losses of an
-    uninterrupted one bit for bit.
+    pictures. All are written at each validation, and the last ones when a signal stops the run.
+
+    On one processor with the same number of threads, a resumed run gives the losses and weights of an uninterrupted
+    one bit for bit.
 
     Args:
         recipe: everything that decides the run.
         folder: where the run is kept.
-        resume: continue the run that `folder` holds.
+        resume: continue the run that `folder` holds; where the recipe differs from the one it began with, the new one
+            holds from there on.
+
+    Returns:
+        TrainingResult: the weights files, both with the moving average of the weights.
 
     Raises:
-        TrainingError: the folder holds a run and `resume` is not set, it holds none and `resume` is set, or the
-            loss is not finite.
+        TrainingError: the folder holds a run and `resume` is not set, it holds none and `resume` is set, the
+            recipe's network is not the run's, or a loss or gradient is not finite.
         DataError: a folder of the recipe is missing, empty, or its pairs do not match.
-        CheckpointError: the weights to begin with cannot be read.
+        CheckpointError: the weights to begin with, or the checkpoint to resume from, cannot be read.
+        KeyboardInterrupt: Ctrl-C or SIGTERM stopped the run, after the step under way; it can be resumed.
     """
     folder = Path(folder)
     checkpoint = folder / f"{LAST}.ckpt"
@@ -62,82 +74,127 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Traini
     if resume and not checkpoint.exists():
         raise TrainingError(f"{folder} holds no {checkpoint.name} to resume from")
     data = RecipeData(recipe)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2), encoding="utf-8")
-
-    pl.seed_everything(recipe.seed, verbose=False)
-    model = load_checkpoint(find_weights(recipe.weights)) if recipe.weights else MPRNet(preset(recipe.preset))
-    module = RestorationModule(model.to(memory_format=torch.channels_last), recipe.optimization, folder)
-    best = ModelCheckpoint(
-        folder,
-        filename=BEST,
-        monitor="validation/psnr_db",
-        mode="max",
-        save_last=False,
-        enable_version_counter=False,
-    )
-    last = ModelCheckpoint(
-        folder, filename=LAST, every_n_train_steps=recipe.validation.every, enable_version_counter=False
-    )
-    trainer = _trainer(recipe, folder, [EMAWeightAveraging(decay=recipe.optimization.ema_decay), last, best])
-    with warnings.catch_warnings():
-        # Crops are made in the training process on purpose where `data.workers` is 0.
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-        trainer.fit(module, datamodule=data, ckpt_path=str(checkpoint) if resume else None, weights_only=False)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    trainer.save_checkpoint(checkpoint)
-    metadata = {"task": recipe.task, "training_crop_px": str(recipe.data.crop_px)}
-    results = {
-        name: export_weights(folder / f"{name}.ckpt", folder / f"{name}.safetensors", model, metadata)
-        for name in (BEST, LAST)
-    }
-    return TrainingResult(results[BEST], results[LAST], float(best.best_model_score or 0))
+    model = _network(recipe)
+    if resume:
+        _check_fits(model, checkpoint)
+    _prepare(folder, recipe)
+    keeper = Checkpoints(folder, recipe.optimization.steps, recipe.validation.every)
+    files = RunFiles(model, {"task": recipe.task, "training_crop_px": str(recipe.data.crop_px)})
+    callbacks = [
+        EMAWeightAveraging(decay=recipe.optimization.ema_decay),
+        Logs(folder, recipe.validation.log_every),
+        ShownProgress(recipe.optimization.steps),
+        keeper,  # last: what is logged of a step is in the logs before the step counts as done
+    ]
+    with _quiet():
+        trainer = _trainer(recipe, folder, callbacks, files)
+        module = RestorationModule(model, recipe.optimization, folder)
+        try:
+            with keeper.stopping_on_signals():
+                trainer.fit(module, datamodule=data, ckpt_path=checkpoint if resume else None, weights_only=True)
+        except Stopped:
+            raise KeyboardInterrupt from None
+        except SystemExit:  # what Lightning makes of a second Ctrl-C
+            raise KeyboardInterrupt from None
+    return TrainingResult(folder / f"{BEST}.safetensors", folder / f"{LAST}.safetensors", keeper.best_psnr_db)
 
 
-def export_weights(checkpoint: Path, target: Path, model: MPRNet, metadata: Mapping[str, str]) -> Path:
-    """Write the averaged weights of a run's checkpoint as a weights file in half precision.
+def changes_since(folder: str | Path, recipe: Recipe) -> list[str]:
+    """Return what a recipe says otherwise than the one that a run's folder records, an entry a line.
 
     Args:
-        checkpoint: `last.ckpt` or `best.ckpt` of a run.
-        target: the `.safetensors` to write; an older one is replaced.
-        model: a network of the run's shape; its weights are replaced.
-        metadata: what to write beside the weights.
-
-    Returns:
-        Path: `target`.
+        folder: of a run; where it records no recipe, nothing is returned.
+        recipe: to compare.
     """
-    content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    prefix = "model."
-    model.load_state_dict({name.removeprefix(prefix): value for name, value in content["state_dict"].items()})
-    save_checkpoint(
-        model,
-        target,
-        metadata={**metadata, "training_steps": str(content["global_step"])},
-        dtype=torch.float16,
-        overwrite=True,
-    )
-    return target
+    recorded = Path(folder) / _RECIPE
+    if not recorded.exists():
+        return []
+    before = _flat(json.loads(recorded.read_text(encoding="utf-8")))
+    now = _flat(json.loads(json.dumps(asdict(recipe))))
+    return [f"{name}: {before[name]} -> {now[name]}" for name in before if name in now and before[name] != now[name]]
 
 
-def _trainer(recipe: Recipe, folder: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
-    optimization, every = recipe.optimization, recipe.validation.every
-    progress = RichProgressBar() if sys.stdout.isatty() else PlainProgress(optimization.steps)
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
+@rank_zero_only
+def _prepare(folder: Path, recipe: Recipe) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(folder)
+    with written_whole(folder / _RECIPE) as unfinished:
+        unfinished.write_text(json.dumps(asdict(recipe), indent=2), encoding="utf-8")
+
+
+def _network(recipe: Recipe) -> MPRNet:
+    if recipe.weights:
+        return load_checkpoint(find_weights(recipe.weights))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        return MPRNet(recipe.config)
+
+
+def _check_fits(model: MPRNet, checkpoint: Path) -> None:
+    """Raise unless a run's checkpoint is whole and of the same network."""
+    try:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        weights = {name.removeprefix("model."): value.shape for name, value in content["state_dict"].items()}
+    except (OSError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"{checkpoint} is no checkpoint of a run, or is damaged: {reason}") from None
+    config = asdict(model.config)
+    trained = config | content.get("network", {})
+    changed = [f"{name} {trained[name]} to {config[name]}" for name in config if trained[name] != config[name]]
+    if changed or weights != {name: value.shape for name, value in model.state_dict().items()}:
+        what = ", ".join(changed) or "its shapes"
+        raise TrainingError(
+            f"the recipe changes the network of the run in {checkpoint.parent} ({what}); begin a new run"
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what Lightning says about itself from the terminal."""
+    talkers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [talker.level for talker in talkers]
+    for talker in talkers:
+        talker.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            # Crops are made in the training process on purpose where `data.workers` is 0.
+            warnings.filterwarnings("ignore", message=".*does not have many workers")
+            # Lightning asks PyTorch in an outdated way what a batch is made of.
+            warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+            # Python 3.12 and later: PyTorch forks the processes that make crops.
+            warnings.filterwarnings("ignore", message=r"This process .* is multi-threaded, use of fork\(\)")
+            yield
+    finally:
+        for talker, level in zip(talkers, levels, strict=True):
+            talker.setLevel(level)
+
+
+def _trainer(recipe: Recipe, folder: Path, callbacks: list[pl.Callback], files: RunFiles) -> pl.Trainer:
+    optimization = recipe.optimization
     return pl.Trainer(
         accelerator="auto",
         devices="auto",
         precision="bf16-mixed" if optimization.precision == "bf16" else "32-true",
         max_steps=optimization.steps,
-        gradient_clip_val=optimization.clip_norm or None,
-        val_check_interval=every,
+        gradient_clip_val=optimization.clip_norm,
+        val_check_interval=recipe.validation.every,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
-        log_every_n_steps=min(50, every),
-        logger=[TensorBoardLogger(str(folder), name="", version="tensorboard"), CSVLogger(str(folder), name="", version="csv")],
-        callbacks=[*callbacks, progress],
+        callbacks=callbacks,
+        plugins=[files],
         default_root_dir=folder,
+        # Our callbacks do these.
+        logger=False,
+        enable_checkpointing=False,
         enable_model_summary=False,
-        enable_progress_bar=sys.stdout.isatty(),
+        enable_progress_bar=False,
+        # Batches are numbered, and every process validates all pictures.
         use_distributed_sampler=False,
     )

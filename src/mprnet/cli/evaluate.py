@@ -1,0 +1,204 @@
+"""`mprnet evaluate`: a test set restored, scored and reported as the papers do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mprnet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mprnet.evaluation.benchmark import Method, Run
+    from mprnet.evaluation.results import Results
+
+_TASKS = "derain|deblur|denoise"
+
+
+def evaluate(
+    data: Annotated[Path, typer.Option(metavar="ROOT", help="The folder of the test set, or of clean pictures.")],
+    task: Annotated[
+        str | None, typer.Option(metavar=_TASKS, help="What is undone; a published test set says it itself.")
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="test100, rain100h, rain100l, test2800, test1200, gopro, hide, realblur-j, realblur-r, sidd, dnd; "
+            "or pairs, a folder with input/ and target/.",
+        ),
+    ] = None,
+    noise: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIGMA,…", help="Instead of a test set: white noise of these strengths, of white = 255, is put in."
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="NAME_OR_FILE", help="Other weights than those shipped for the task.")
+    ] = None,
+    stage: Annotated[str, typer.Option(metavar="1|2|3|all", help="Which stages to measure.")] = "all",
+    method: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="mprnet, or a method without training; several stand side by side."),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder for the results and the report; without it, evaluation/SET-METHOD here."
+        ),
+    ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(metavar="NAME", help="For pairs and noise: how to measure, as for mprnet metrics.")
+    ] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="Take a test set that is not complete.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Measure only the first so many pictures.")] = None,
+    seed: Annotated[int, typer.Option(help="Another one draws other noise.")] = 0,
+    blind: Annotated[
+        bool, typer.Option("--blind", help="With --noise: do not tell the other methods how strong it is.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Forget the results that DIR holds.")] = False,
+) -> None:
+    """Restore a test set, score it as its papers do, and write results.json, results.csv and report.html.
+
+    Interrupted, the same command goes on where it stopped. Under torchrun the processes share the pictures.
+    """
+    import sys
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from mprnet.evaluation.averages import shared_work
+    from mprnet.evaluation.benchmark import Watch, evaluate_all
+    from mprnet.evaluation.report import REPORT, examples_of, write_report
+
+    sigmas = _sigmas(noise) if noise is not None else []
+    methods = method or ["mprnet"]
+    with shared_work() as processes:
+        runs = _runs(data, task, dataset, sigmas, methods, weights, stage, protocol, partial, seed, blind)
+        name = runs[0].benchmark.name
+        folder = report or Path("evaluation") / f"{name}-{'-'.join(methods)}"
+        console = Console(stderr=True)
+        bar = Progress(console=console, transient=True, disable=not (console.is_terminal and processes.is_first))
+        row = bar.add_task(name, total=None)
+
+        def watch(progress: Watch) -> None:
+            bar.update(row, completed=progress.done, total=progress.total, description=progress.name)
+            if isinstance(progress.outcome, str):
+                typer.echo(f"mprnet: {progress.name}: {progress.outcome}", err=True)
+
+        try:
+            with bar:
+                found = evaluate_all(runs, folder, limit=limit, overwrite=overwrite, processes=processes, watch=watch)
+        except KeyboardInterrupt:
+            typer.echo(f"mprnet: interrupted; {folder} keeps what is done, and the same command goes on", err=True)
+            raise typer.Exit(130) from None
+        if processes.is_first:
+            if any(results.images for results in found):
+                command = " ".join(["mprnet", *sys.argv[1:]])
+                write_report(folder / REPORT, found, examples_of(runs, found), command=command)
+            _print(found)
+            typer.echo(str(folder / REPORT))
+    if any(results.failed for results in found):
+        raise typer.Exit(1)
+
+
+def _sigmas(noise: str) -> list[float]:
+    try:
+        return [float(part) for part in noise.split(",")]
+    except ValueError:
+        raise ConfigError(f"--noise is {noise!r}; expected standard deviations such as 10,20,40") from None
+
+
+def _runs(
+    data: Path,
+    task: str | None,
+    dataset: str | None,
+    sigmas: list[float],
+    methods: list[str],
+    weights: str | None,
+    stage: str,
+    protocol: str | None,
+    partial: bool,
+    seed: int,
+    blind: bool,
+) -> list[Run]:
+    """Find the test set and the methods; what does not go together is said here."""
+    from mprnet.datasets.benchmarks import BENCHMARKS, open_benchmark
+    from mprnet.evaluation.benchmark import Run, baseline_method
+    from mprnet.evaluation.own_sets import noisy_set, paired_set
+    from mprnet.evaluation.protocols import get_protocol
+    from mprnet.network import TASKS
+
+    if stage not in ("1", "2", "3", "all"):
+        raise ConfigError(f"--stage is {stage!r}; expected 1, 2, 3 or all")
+    if task is not None and task not in TASKS:
+        raise ConfigError(f"--task is {task!r}; expected one of {', '.join(TASKS)}")
+    if protocol is not None:
+        get_protocol(protocol)
+    if "mprnet" not in methods and (weights or stage != "all"):
+        raise ConfigError("--weights and --stage are for the network; expected --method mprnet among the methods")
+    if sigmas:
+        if dataset is not None or task not in (None, "denoise"):
+            raise ConfigError("--noise makes a test set of its own; expected --task denoise and no --dataset")
+        benchmarks = [noisy_set(data, sigma, seed=seed, protocol=protocol) for sigma in sigmas]
+    elif dataset == "pairs":
+        if task is None:
+            raise ConfigError(f"nothing says what to undo in the pairs; give --task {_TASKS}")
+        benchmarks = [paired_set(data, task, protocol)]
+    elif dataset is None:
+        raise ConfigError(f"nothing says what to measure; give --noise, or --dataset {', '.join(BENCHMARKS)} or pairs")
+    else:
+        if protocol is not None:
+            raise ConfigError(f"{dataset} is measured in one way only; expected no --protocol, or --dataset pairs")
+        benchmarks = [open_benchmark(dataset, data, allow_partial=partial)]
+        if task not in (None, benchmarks[0].task):
+            raise ConfigError(f"{dataset} is for {benchmarks[0].task}; got --task {task}")
+    network = _network(weights or benchmarks[0].task, stage) if "mprnet" in methods else None
+    strengths: Sequence[float | None] = sigmas or [None]
+    runs = []
+    for name in methods:
+        for benchmark, sigma in zip(benchmarks, strengths, strict=True):
+            told = None if blind else sigma
+            one: Method = network if network and name == "mprnet" else baseline_method(name, sigma=told)
+            runs.append(Run(benchmark, one, None if sigma is None else {"sigma": sigma, "seed": seed}))
+    return runs
+
+
+def _network(weights: str, stage: str) -> Method:
+    from mprnet.evaluation.averages import own_device
+    from mprnet.evaluation.benchmark import network_method
+    from mprnet.restoration import Restorer
+    from mprnet.weights import find_weights
+
+    restorer = Restorer.from_pretrained(weights, device=own_device())
+    return network_method(restorer, find_weights(weights), stage=None if stage == "all" else int(stage))
+
+
+def _print(found: Sequence[Results]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    strength = ["σ"] if found[0].settings.get("noise") else []
+    table = Table(*strength, "method", "picture", title=found[0].settings["dataset"], title_justify="left")
+    for heading in ("PSNR (dB)", "SSIM", "seconds each"):
+        table.add_column(heading, justify="right")
+    table.add_column("mean over")
+    inputs = set()
+    for results in found:
+        sigma = [f"{results.settings['noise']['sigma']:g}"] if strength else []
+        each = f"{results.seconds / len(results.images):.3f}" if results.images else "–"
+        for output, mean in (results.means() or dict.fromkeys(results.outputs[-1:])).items():
+            about, spent = [*sigma, results.settings["method"]["name"], output], each
+            if output == "input":
+                about[-2], spent = "", ""
+                if str(sigma) in inputs:  # every method has the same
+                    continue
+                inputs.add(str(sigma))
+            scores = (f"{mean.psnr:.3f}", f"{mean.ssim:.5f}") if mean else ("–", "–")
+            table.add_row(*map(Text, about), *scores, spent, results.coverage)
+    Console().print(table)

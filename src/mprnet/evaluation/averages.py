@@ -1,0 +1,134 @@
+"""Means over pictures that come out the same however many processes share the work."""
+
+from __future__ import annotations
+
+import math
+import os
+from contextlib import contextmanager
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from mprnet.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+
+T = TypeVar("T")
+
+
+class Processes(NamedTuple):
+    """Who shares the work: this process is `rank` of `size`."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def share(self, work: Sequence[T]) -> Sequence[T]:
+        """Return the part of the work that is this process's: every `size`-th, from `rank` on.
+
+        Example:
+            >>> Processes(1, 3).share("abcdefg")
+            'be'
+        """
+        return work[self.rank :: self.size]
+
+    def gather(self, one: Any) -> list[Any]:
+        """Return what each process passes here, by rank, in all of them."""
+        if self.size == 1:
+            return [one]
+        gathered = [None] * self.size
+        dist.all_gather_object(gathered, one)
+        return gathered
+
+
+def own_device() -> str | None:
+    """Return the GPU of this process among those of its machine; None where there is none.
+
+    Example:
+        >>> own_device() in (None, "cuda:0")
+        True
+    """
+    count = torch.cuda.device_count()
+    return f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % count}" if count else None
+
+
+@contextmanager
+def shared_work() -> Iterator[Processes]:
+    """Join the processes that `torchrun`, Lightning or the caller started; alone, where there are no others.
+
+    A process group that exists is used and left as it is. Otherwise one is made (gloo: only scores travel) where the
+    environment says that there are several processes, and taken down at the end.
+    """
+    if dist.is_available() and dist.is_initialized():
+        yield Processes(dist.get_rank(), dist.get_world_size())
+    elif int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        dist.init_process_group("gloo")
+        try:
+            yield Processes(dist.get_rank(), dist.get_world_size())
+        finally:
+            dist.destroy_process_group()
+    else:
+        yield Processes()
+
+
+class PictureMeans:
+    """The mean of each measure over pictures, each picture counting once, as papers average.
+
+    Samplers of distributed loaders repeat pictures so that every process gets as many; since scores are kept by name,
+    what is repeated counts once all the same. Sums are exact, so that neither the order nor the processes matter.
+
+    Example:
+        >>> means = PictureMeans()
+        >>> means.add("a", {"psnr": 30.0})
+        >>> means.add("b", {"psnr": 32.0})
+        >>> means.add("b", {"psnr": 32.0})
+        >>> means.compute()
+        {'psnr': 31.0}
+    """
+
+    def __init__(self) -> None:
+        self.scores: dict[str, dict[str, float]] = {}
+
+    def add(self, name: str, scores: Mapping[str, float]) -> None:
+        """Take the scores of a picture; of those that come under one name the first are kept."""
+        self.scores.setdefault(name, dict(scores))
+
+    def gather(self, processes: Processes | None = None) -> None:
+        """Take in what the other processes have: afterwards all hold the same. Every process has to call it.
+
+        Args:
+            processes: who shares the work; without it, those of torch's default process group, if there is one.
+        """
+        if processes is None:
+            is_shared = dist.is_available() and dist.is_initialized()
+            processes = Processes(dist.get_rank(), dist.get_world_size()) if is_shared else Processes()
+        merged: dict[str, dict[str, float]] = {}
+        for scores in processes.gather(self.scores):
+            for name, values in scores.items():
+                merged.setdefault(name, values)
+        self.scores = merged
+
+    def compute(self) -> dict[str, float]:
+        """Return the mean of each measure over the pictures; infinite where one of them is.
+
+        Raises:
+            DataError: there are no pictures, or they have not all the same measures.
+        """
+        if not self.scores:
+            raise DataError("there is no mean of no pictures: nothing was measured")
+        measures = list(next(iter(self.scores.values())))
+        for name, scores in self.scores.items():
+            if list(scores) != measures:
+                raise DataError(f"{name} has {', '.join(scores)}; expected {', '.join(measures)} as for the others")
+        return {measure: _mean([scores[measure] for scores in self.scores.values()]) for measure in measures}
+
+
+def _mean(values: list[float]) -> float:
+    return math.inf if math.inf in values else fmean(values)

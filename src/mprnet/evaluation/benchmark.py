@@ -1,0 +1,394 @@
+"""A benchmark run: restore, score, keep. What is interrupted goes on where it stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import platform
+import time
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from mprnet import __version__
+from mprnet.checkpoints import read_metadata
+from mprnet.errors import ConfigError, DataError, ImageError
+from mprnet.evaluation.averages import Processes
+from mprnet.evaluation.protocols import Score, get_protocol, score
+from mprnet.evaluation.results import INPUT, TARGET, Journal, PictureResult, Results, StageResult, write_results
+from mprnet.evaluation.submission import keep_unscored, write_submission
+from mprnet.network import SIZE_MULTIPLE, stage_costs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mprnet.datasets.benchmarks import Benchmark
+    from mprnet.datasets.layouts import Item
+    from mprnet.restoration import Restorer
+
+    Picture = NDArray[Any]
+    Restore = Callable[[Picture], Mapping[str, Picture]]
+
+_ONE_PICTURE = (ImageError, DataError, OSError, MemoryError, torch.OutOfMemoryError)
+"""What may be wrong with one picture and leaves the others to be measured."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """Something that restores pictures, and what tells it from others.
+
+    Attributes:
+        name: `mprnet`, or that of a baseline.
+        restore: takes `(H, W, 3)`, float32 in [0, 1]; returns a picture of this form for each of `outputs`.
+        outputs: in order; the last one is the result.
+        facts: all that its pictures depend on, as JSON takes it, such as the hash of its weights.
+        restorer: the network, where it is one.
+    """
+
+    name: str
+    restore: Restore
+    outputs: tuple[str, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    restorer: Restorer | None = None
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """The stages whose pictures a network returns."""
+        return tuple(int(output.removeprefix("stage")) for output in self.outputs) if self.restorer else ()
+
+
+class Run(NamedTuple):
+    """A test set and a method for it; `noise` is what was put into the pictures, `sigma` and `seed`."""
+
+    benchmark: Benchmark
+    method: Method
+    noise: Mapping[str, float] | None = None
+
+    @property
+    def label(self) -> str:
+        """A name of the run, fit for a folder."""
+        return f"{self.method.name}-sigma{self.noise['sigma']:g}" if self.noise else self.method.name
+
+
+class Watch(NamedTuple):
+    """A picture that is done: `done` of `total` of this process, and what came of it or why nothing did."""
+
+    name: str
+    done: int
+    total: int
+    outcome: PictureResult | str
+
+
+def network_method(restorer: Restorer, weights: Path, *, stage: int | None = None) -> Method:
+    """Measure a network.
+
+    Args:
+        restorer: the network.
+        weights: the file it was loaded from, whose hash is kept with the results.
+        stage: 1, 2 or 3, the one stage to measure, later ones not being computed; without it all, from one pass.
+
+    Raises:
+        ConfigError: there is no such stage.
+        CheckpointError: the weights cannot be read.
+    """
+    if stage not in (None, 1, 2, 3):
+        raise ConfigError(f"stage is {stage!r}; expected 1, 2 or 3, or none for all")
+    stages = (1, 2, 3) if stage is None else (stage,)
+
+    def restore(degraded: Picture) -> dict[str, Picture]:
+        tensor = torch.from_numpy(degraded).permute(2, 0, 1)
+        pictures = restorer.stages(tensor) if stage is None else (restorer(tensor, stage=stage),)
+        return {
+            f"stage{number}": picture.permute(1, 2, 0).numpy()
+            for number, picture in zip(stages, pictures, strict=True)
+            if picture is not None
+        }
+
+    facts = {
+        "weights": weights.name,
+        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "config": dataclasses.asdict(restorer.model.config),
+        "task": read_metadata(weights).get("task", ""),
+        "tile_px": restorer.tile_px,
+        "overlap_px": restorer.overlap_px,
+        "max_whole_px": restorer.max_whole_px,
+    }
+    return Method("mprnet", restore, tuple(f"stage{number}" for number in stages), facts, restorer)
+
+
+def baseline_method(name: str, *, sigma: float | None = None) -> Method:
+    """Measure a method that needs no training.
+
+    Args:
+        name: a key of `mprnet.evaluation.baselines.BASELINES`.
+        sigma: the noise it is told, of white = 255; without it, it estimates the noise itself where it needs to know.
+
+    Raises:
+        ConfigError: there is no such method.
+    """
+    from mprnet.evaluation.baselines import BASELINES
+
+    if name not in BASELINES:
+        raise ConfigError(f"unknown method {name!r}; expected mprnet, {', '.join(BASELINES)}")
+    baseline = BASELINES[name]
+    told = sigma if baseline.needs == "sigma" else None
+    facts = {"description": baseline.description, "sigma": told}
+    return Method(name, lambda degraded: {"restored": baseline(degraded, sigma=told)}, ("restored",), facts)
+
+
+def evaluate_all(
+    runs: Sequence[Run],
+    folder: Path,
+    *,
+    limit: int | None = None,
+    overwrite: bool = False,
+    processes: Processes | None = None,
+    watch: Callable[[Watch], None] = lambda _: None,
+) -> list[Results]:
+    """Evaluate several methods, or one at several strengths of noise, and write their results together.
+
+    Args:
+        runs: each is evaluated in a folder of its label below `folder`; a single one in `folder` itself.
+        folder: where `results.json` and `results.csv` of all runs are written.
+        limit: as for `evaluate`, for each run.
+        overwrite: as for `evaluate`.
+        processes: as for `evaluate`.
+        watch: as for `evaluate`.
+
+    Raises:
+        ConfigError: two runs have one label, or as `evaluate`.
+        DataError: as `evaluate`.
+    """
+    labels = [run.label for run in runs]
+    if len(set(labels)) < len(labels):
+        raise ConfigError(f"a method or a noise is given twice: {', '.join(labels)}")
+    found = [
+        evaluate(
+            run,
+            folder if len(runs) == 1 else folder / run.label,
+            limit=limit,
+            overwrite=overwrite,
+            processes=processes,
+            watch=watch,
+        )
+        for run in runs
+    ]
+    if len(runs) > 1 and (processes or Processes()).is_first:
+        write_results(folder, found)
+    return found
+
+
+def evaluate(
+    run: Run,
+    folder: Path | None = None,
+    *,
+    limit: int | None = None,
+    overwrite: bool = False,
+    processes: Processes | None = None,
+    watch: Callable[[Watch], None] = lambda _: None,
+) -> Results:
+    """Restore the pictures of a test set and score them as its protocol says.
+
+    A picture that cannot be read, restored or measured is named in the results and stops no other. Where several
+    processes share the work, all of them call this, and all get the same results.
+
+    Args:
+        run: the test set and the method.
+        folder: where a journal is kept, from which a run of the same settings goes on after an interruption, and at
+            the end `results.json` and `results.csv`; it is made where it is missing. Without one, nothing is written.
+        limit: measure only the first so many pictures.
+        overwrite: forget what earlier runs left in `folder`.
+        processes: who shares the work; without it, this one does it alone.
+        watch: called in each process after each of its pictures.
+
+    Raises:
+        ConfigError: `limit` is not above 0.
+        DataError: the set is empty, or `folder` holds results of other settings or of more pictures.
+    """
+    benchmark, method = run.benchmark, run.method
+    processes = processes or Processes()
+    if limit is not None and limit < 1:
+        raise ConfigError(f"the limit is {limit}; expected at least one picture")
+    items = list(benchmark.items[:limit])
+    if not items:
+        raise DataError(f"{benchmark.name} holds no pictures")
+    settings = _settings(run)
+    expected = benchmark.expected_count or len(benchmark.items)
+    results = Results(settings, method.outputs, len(items), expected, environment=_environment(method))
+    journal = _open_journal(folder, settings, processes, overwrite)
+    earlier = _earlier(journal, [item.name for item in items], processes)
+    if earlier:
+        results.images, results.stages = dict(earlier.images), earlier.stages
+
+    mine = processes.share([item for item in items if item.name not in results.images])
+    measured: dict[str, PictureResult] = {}
+    for done, item in enumerate(mine, 1):
+        outcome = _outcome(item, run, folder)
+        if isinstance(outcome, str):
+            results.failed[item.name] = outcome
+        else:
+            measured[item.name] = outcome
+            if journal:
+                journal.add(item.name, outcome, method.outputs)
+        watch(Watch(item.name, done, len(mine), outcome))
+
+    for images, failed in processes.gather((measured, results.failed)):
+        results.images |= images
+        results.failed |= failed
+    order = [item.name for item in items]
+    results.images = {name: results.images[name] for name in order if name in results.images}
+    results.failed = {name: results.failed[name] for name in order if name in results.failed}
+    if processes.is_first and not results.stages:
+        results.stages = _time_stages(method, items, results)
+    results.stages = processes.gather(results.stages)[0]
+    if journal and folder and processes.is_first:
+        journal.finish(results)
+        if results.is_complete and benchmark.name == "dnd":
+            write_submission(folder)
+    return results
+
+
+def pictures_of(run: Run, name: str) -> dict[str, NDArray[np.uint8]]:
+    """Restore a picture of a test set once more, to look at it.
+
+    Args:
+        run: the test set and the method.
+        name: of the picture.
+
+    Returns:
+        `(H, W, 3)` uint8 by `input`, output and, where there is one, `target`.
+    """
+    degraded, target = next(item for item in run.benchmark.items if item.name == name).read()
+    unit = _unit(degraded)
+    pictures = {INPUT: unit, **run.method.restore(unit)}
+    if target is not None:
+        pictures[TARGET] = _unit(target)
+    return {key: np.rint(np.clip(each, 0, 1) * 255).astype(np.uint8) for key, each in pictures.items()}
+
+
+def _outcome(item: Item, run: Run, folder: Path | None) -> PictureResult | str:
+    """Restore and score a picture, or say in one line why that cannot be done."""
+    try:
+        return _measure(item, run, folder)
+    except _ONE_PICTURE as error:
+        return " ".join(str(error).split()) or type(error).__name__
+
+
+def _measure(item: Item, run: Run, folder: Path | None) -> PictureResult:
+    method = run.method
+    degraded, target = item.read()
+    protocol = get_protocol(run.benchmark.protocol) if run.benchmark.protocol else None
+    scores: dict[str, Score] = {}
+    if protocol:
+        if target is None:
+            raise DataError(f"there is no ground truth; the protocol {protocol.name} needs one")
+        # First what costs little: pictures that do not fit together are found before the hard work.
+        scores[INPUT] = score(degraded, target, protocol)
+    unit = _unit(degraded)
+    start = time.perf_counter()
+    pictures = {output: np.clip(picture, 0, 1) for output, picture in method.restore(unit).items()}
+    seconds = time.perf_counter() - start
+    if protocol and target is not None:
+        scores |= {output: score(pictures[output], target, protocol) for output in method.outputs}
+    elif folder:
+        keep_unscored(folder, item.name, pictures[method.outputs[-1]])
+    height, width = degraded.shape[:2]
+    return PictureResult((height, width), seconds, scores)
+
+
+def _unit(picture: Picture) -> NDArray[np.float32]:
+    """Return a picture as float32 in [0, 1]."""
+    if np.issubdtype(picture.dtype, np.integer):
+        return (picture / np.float32(np.iinfo(picture.dtype).max)).astype(np.float32)
+    return picture.astype(np.float32)
+
+
+def _time_stages(method: Method, items: Sequence[Item], results: Results) -> list[StageResult]:
+    """Measure what leaving the network after each stage takes, with the first picture that could be measured."""
+    first = next(islice((item for item in items if item.name in results.images), 1), None)
+    if method.restorer is None or first is None:
+        return []
+    unit = _unit(first.read().degraded)
+    tensor = torch.from_numpy(unit).permute(2, 0, 1)
+    height, width = unit.shape[:2]
+    padded = (height + -height % SIZE_MULTIPLE, width + -width % SIZE_MULTIPLE)
+    costs = stage_costs(method.restorer.model.config, padded)
+    timed = []
+    for stage in method.stages:
+        start = time.perf_counter()
+        method.restorer(tensor, stage=stage)
+        seconds = time.perf_counter() - start
+        cost = costs[stage - 1]
+        timed.append(StageResult(stage, cost.parameters, cost.macs, seconds, (height, width)))
+    return timed
+
+
+def _open_journal(
+    folder: Path | None, settings: Mapping[str, Any], processes: Processes, overwrite: bool
+) -> Journal | None:
+    if folder is None:
+        return None
+    journal = Journal(folder, settings, processes.rank)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if overwrite and processes.is_first:
+            journal.forget()
+        processes.gather(None)  # no process writes before the first one has removed what was there
+        journal.mend()
+    except OSError as error:
+        raise DataError(f"{folder} cannot be written to: {error.strerror or error}") from error
+    return journal
+
+
+def _earlier(journal: Journal | None, names: Sequence[str], processes: Processes) -> Results | None:
+    """Return what earlier runs found, the same in all processes, or raise in all of them."""
+    found: Results | DataError | None = None
+    if journal and processes.is_first:
+        try:
+            found = journal.read()
+        except DataError as error:
+            found = error
+    found = processes.gather(found)[0]
+    if isinstance(found, DataError):
+        raise found
+    if found and (others := found.images.keys() - set(names)):
+        raise DataError(
+            f"the folder holds results of {len(others)} pictures that this run has not, the first is {min(others)}; "
+            "choose another folder, or overwrite them"
+        )
+    return found
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    benchmark, method, noise = run
+    settings: dict[str, Any] = {
+        "task": benchmark.task,
+        "dataset": benchmark.name,
+        "protocol": benchmark.protocol,
+        "method": {"name": method.name, **method.facts},
+        "mprnet": __version__,
+    }
+    if noise:
+        settings["noise"] = dict(noise)
+    return settings
+
+
+def _environment(method: Method) -> dict[str, str]:
+    found = {"python": platform.python_version(), "platform": platform.platform(terse=True)}
+    for package in ("torch", "numpy", "opencv-python-headless", "pillow", "scikit-image", "scipy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    if method.restorer is not None:
+        device = next(method.restorer.model.parameters()).device
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "CPU"
+        found["device"] = f"{device.type} ({name}), {torch.get_num_threads()} threads"
+    return found

@@ -1,0 +1,368 @@
+"""What an evaluation found, picture by picture: the journal it is taken up from, `results.json` and `results.csv`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from mprnet.errors import DataError
+from mprnet.evaluation.averages import PictureMeans
+from mprnet.evaluation.protocols import Score
+from mprnet.files import written_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+INPUT, TARGET = "input", "target"
+"""What the degraded picture and the ground truth go by, beside the outputs of a method."""
+
+RESULTS_JSON, RESULTS_CSV = "results.json", "results.csv"
+_JOURNALS = "results.rank*.jsonl"
+_CSV_COLUMNS = (
+    "dataset",
+    "method",
+    "sigma",
+    "picture",
+    "height",
+    "width",
+    "seconds",
+    "output",
+    "psnr",
+    "ssim",
+    "failed",
+)
+
+
+class PictureResult(NamedTuple):
+    """What came of one picture.
+
+    Attributes:
+        size_hw: height and width in pixels.
+        seconds: what restoring it took, without reading and scoring.
+        scores: by `input` and by output, such as `stage3`; empty where there is no ground truth.
+    """
+
+    size_hw: tuple[int, int]
+    seconds: float
+    scores: dict[str, Score]
+
+    @property
+    def pixels_per_second(self) -> float:
+        return math.prod(self.size_hw) / self.seconds if self.seconds else math.inf
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {
+            "size_hw": list(self.size_hw),
+            "seconds": self.seconds,
+            "scores": {output: score._asdict() for output, score in self.scores.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` returned."""
+        scores = {output: Score(**score) for output, score in stored["scores"].items()}
+        height, width = stored["size_hw"]
+        return cls((height, width), stored["seconds"], scores)
+
+
+class StageResult(NamedTuple):
+    """What leaving the network after a stage costs, all stages before it included: a column of the paper's Table 7.
+
+    Attributes:
+        stage: 1, 2 or 3.
+        parameters: how many the stages up to this one use.
+        macs: multiply-accumulates for a picture of `size_hw`.
+        seconds: for that picture, measured.
+        size_hw: height and width in pixels.
+    """
+
+    stage: int
+    parameters: int
+    macs: int
+    seconds: float
+    size_hw: tuple[int, int]
+
+
+@dataclass
+class Results:
+    """What an evaluation found.
+
+    Attributes:
+        settings: all that the scores depend on: data set, protocol, method with the hash of its weights, noise,
+            version. Results of other settings are never mixed with these.
+        outputs: what the method returns, in order; the last one is its result.
+        total: how many pictures were to be measured.
+        expected: how many the whole test set has; None where nobody says.
+        images: what came of each picture that was measured, in the order of the test set.
+        failed: for each picture that was not, the reason in one line.
+        stages: what leaving the network after each stage costs; empty for other methods.
+        environment: versions and device, for the record.
+    """
+
+    settings: dict[str, Any]
+    outputs: tuple[str, ...]
+    total: int
+    expected: int | None = None
+    images: dict[str, PictureResult] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    stages: list[StageResult] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every picture of the test set was measured."""
+        return not self.failed and len(self.images) == self.total and self.expected in (None, self.total)
+
+    @property
+    def coverage(self) -> str:
+        """What the mean is over, in words: `100 pictures`, or `only 99 of 100 pictures`."""
+        whole = max(self.total, self.expected or 0)
+        measured = len(self.images)
+        return f"{measured} pictures" if measured == whole else f"only {measured} of {whole} pictures"
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether there is ground truth to measure against."""
+        return any(image.scores for image in self.images.values())
+
+    @property
+    def seconds(self) -> float:
+        """What restoring all pictures took, of all processes together."""
+        return math.fsum(image.seconds for image in self.images.values())
+
+    @property
+    def pixels_per_second(self) -> float:
+        """The speed over all pictures, of one process."""
+        pixels = sum(math.prod(image.size_hw) for image in self.images.values())
+        return pixels / self.seconds if self.seconds else math.inf
+
+    def means(self) -> dict[str, Score]:
+        """Return the mean scores over the measured pictures, by `input` and by output; empty without ground truth."""
+        if not self.has_scores:
+            return {}
+        means = PictureMeans()
+        for name, image in self.images.items():
+            flat = {
+                f"{output} {measure}": v for output, s in image.scores.items() for measure, v in s._asdict().items()
+            }
+            means.add(name, flat)
+        mean = means.compute()
+        return {output: Score(mean[f"{output} psnr"], mean[f"{output} ssim"]) for output in (INPUT, *self.outputs)}
+
+    def mean(self) -> Score | None:
+        """Return the mean score of the method's result; None without ground truth."""
+        return self.means().get(self.outputs[-1])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as `results.json` has it.
+
+        `protocol`, `mean.psnr`, `mean.ssim` and `images.NAME.psnr`, `.ssim` are as in the JSON of `mprnet metrics`, for
+        the method's result; beside them stand the scores of the input and of every output.
+        """
+        means = self.means()
+        whole: dict[str, Any] = {
+            "protocol": self.settings["protocol"],
+            "mean": self._with_last(means) if means else None,
+            "measured": len(self.images),
+            "total": self.total,
+            "expected": self.expected,
+            "complete": self.is_complete,
+            "seconds": self.seconds,
+            "pixels_per_second": self.pixels_per_second,
+            "settings": self.settings,
+            "outputs": list(self.outputs),
+            "stages": [stage._asdict() for stage in self.stages],
+            "environment": self.environment,
+            "images": {
+                name: {**image.to_dict(), "pixels_per_second": image.pixels_per_second, **self._last(image.scores)}
+                for name, image in self.images.items()
+            },
+        }
+        if self.failed:
+            whole["failed"] = self.failed
+        return whole
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` returned."""
+        return cls(
+            settings=stored["settings"],
+            outputs=tuple(stored["outputs"]),
+            total=stored["total"],
+            expected=stored["expected"],
+            images={name: PictureResult.from_dict(image) for name, image in stored["images"].items()},
+            failed=dict(stored.get("failed", {})),
+            stages=[StageResult(**{**stage, "size_hw": tuple(stage["size_hw"])}) for stage in stored["stages"]],
+            environment=stored["environment"],
+        )
+
+    def _last(self, scores: Mapping[str, Score]) -> dict[str, float]:
+        return scores[self.outputs[-1]]._asdict() if scores else {}
+
+    def _with_last(self, scores: Mapping[str, Score]) -> dict[str, Any]:
+        return {**self._last(scores), **{output: score._asdict() for output, score in scores.items()}}
+
+
+class Journal:
+    """Results as they come, a line a picture, so that a run that is interrupted loses no picture that was done.
+
+    Args:
+        folder: where the journals of all processes lie, and `results.json` of a run that ended.
+        settings: of this run.
+        rank: of this process; each writes a journal of its own.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], rank: int = 0) -> None:
+        self._folder = folder
+        self._settings = dict(settings)
+        self._own = folder / _JOURNALS.replace("*", str(rank))
+
+    def read(self) -> Results | None:
+        """Return what earlier runs of these settings found; None where there were none.
+
+        Raises:
+            DataError: the folder has results of other settings, or they cannot be read.
+        """
+        earlier: Results | None = None
+        finished = self._folder / RESULTS_JSON
+        try:
+            if finished.exists():
+                stored = json.loads(finished.read_text(encoding="utf-8"))
+                self._check(finished, stored.get("settings"))
+                earlier = Results.from_dict(stored)
+            for path in sorted(self._folder.glob(_JOURNALS)):
+                header, *lines = _whole_lines(path) or [None]
+                if header is None:
+                    continue
+                self._check(path, header.get("settings"))
+                earlier = earlier or Results(self._settings, tuple(header["outputs"]), 0)
+                earlier.images |= {line["name"]: PictureResult.from_dict(line) for line in lines}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(
+                f"{self._folder} holds results that cannot be read ({error}); choose another folder, or overwrite them"
+            ) from error
+        return earlier
+
+    def add(self, name: str, image: PictureResult, outputs: tuple[str, ...]) -> None:
+        """Write down what came of a picture, on the disk when this returns.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        line = json.dumps({"name": name, **image.to_dict()}) + "\n"
+        if not self._own.exists():
+            line = json.dumps({"settings": self._settings, "outputs": outputs}) + "\n" + line
+        try:
+            with self._own.open("a", encoding="utf-8") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise DataError(f"{self._own} cannot be written: {error.strerror or error}") from error
+
+    def mend(self) -> None:
+        """Cut off the line of this process that an interruption left half written."""
+        if self._own.exists():
+            content = self._own.read_bytes()
+            whole = content[: content.rfind(b"\n") + 1]
+            if not whole:
+                self._own.unlink()
+            elif whole != content:
+                os.truncate(self._own, len(whole))
+
+    def finish(self, results: Results) -> None:
+        """Write `results.json` and `results.csv`, which take the place of the journals of all processes."""
+        write_results(self._folder, [results])
+        for path in self._folder.glob(_JOURNALS):
+            path.unlink()
+
+    def forget(self) -> None:
+        """Remove all results, of whatever settings."""
+        for path in (*self._folder.glob(_JOURNALS), self._folder / RESULTS_JSON, self._folder / RESULTS_CSV):
+            path.unlink(missing_ok=True)
+
+    def _check(self, path: Path, settings: Any) -> None:
+        """Raise DataError unless the results of a file are of these settings."""
+        if settings == json.loads(json.dumps(self._settings)):
+            return
+        was, now = (_flat(each) for each in (settings or {}, self._settings))
+        first = next((key for key in {**was, **now} if was.get(key) != now.get(key)), "settings")
+        raise DataError(
+            f"{path} holds results of another run: {first} was {was.get(first)}, now it is {now.get(first)}; "
+            "choose another folder, or overwrite them"
+        )
+
+
+def write_results(folder: Path, runs: list[Results]) -> None:
+    """Write `results.json` and `results.csv`, each whole or not at all.
+
+    Args:
+        folder: an existing folder.
+        runs: one, which `results.json` then holds as it is, or several, which stand under `runs`.
+    """
+    whole = runs[0].to_dict() if len(runs) == 1 else {"runs": [run.to_dict() for run in runs]}
+    text = json.dumps(whole, indent=2, ensure_ascii=False)
+    # JSON has no word for infinity; parsers read this number as one.
+    write_text(folder / RESULTS_JSON, re.sub(r"(?m)(: )Infinity(,?)$", r"\g<1>1e999\2", text) + "\n")
+    write_text(folder / RESULTS_CSV, to_csv(runs))
+
+
+def to_csv(runs: list[Results]) -> str:
+    """Return a row a picture and output, the input among them; a picture that failed has its reason in the last column.
+
+    Example:
+        >>> print(to_csv([Results({"dataset": "set", "method": {"name": "dct"}}, ("restored",), 0)]).strip())
+        dataset,method,sigma,picture,height,width,seconds,output,psnr,ssim,failed
+    """
+    out = io.StringIO()
+    rows = csv.writer(out, lineterminator="\n")
+    rows.writerow(
+        ["dataset", "method", "sigma", "picture", "height", "width", "seconds", "output", "psnr", "ssim", "failed"]
+    )
+    for run in runs:
+        noise = run.settings.get("noise") or {}
+        first = (run.settings["dataset"], run.settings["method"]["name"], noise.get("sigma", ""))
+        for name, image in run.images.items():
+            about = (*first, name, *image.size_hw, f"{image.seconds:.4f}")
+            for output, score in image.scores.items():
+                rows.writerow((*about, output, f"{score.psnr:.4f}", f"{score.ssim:.6f}", ""))
+            if not image.scores:
+                rows.writerow((*about, run.outputs[-1], "", "", ""))
+        for name, reason in run.failed.items():
+            rows.writerow((*first, name, "", "", "", "", "", "", reason))
+    return out.getvalue()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    try:
+        with written_whole(path) as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _whole_lines(path: Path) -> list[Any]:
+    """Return the lines of a journal; the last one is left out where its end was not written any more."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line[-1] == "\n"]
+
+
+def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}
+    return flat

@@ -1,0 +1,50 @@
+"""Files written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+_ENDING = ".unfinished"
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a name beside `path` to write to, which becomes `path` when the block ends well.
+
+    Whoever opens `path` finds the older file or the whole new one, even after a crash; when the block fails, nothing
+    is left.
+
+    Args:
+        path: the file to write, in a folder that exists; an older one is replaced.
+
+    Raises:
+        OSError: as writing and renaming do.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "note.txt"
+        >>> with written_whole(path) as unfinished:
+        ...     _ = unfinished.write_text("whole")
+        >>> path.read_text(), len(list(path.parent.iterdir()))
+        ('whole', 1)
+    """
+    # A name of its own length: one built from a long name would be too long for the file system.
+    unfinished = path.with_name(f".{uuid.uuid4().hex}{_ENDING}")
+    try:
+        yield unfinished
+        with unfinished.open("r+b") as file:
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        with contextlib.suppress(OSError):  # it was renamed, or never made
+            unfinished.unlink()
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes left half written in a folder that is one's own."""
+    for path in folder.glob(f".*{_ENDING}"):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,56 @@
+"""The files of a run, written whole or not at all, so that a run that is killed can be resumed."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from mprnet.checkpoints import save_checkpoint
+from mprnet.files import written_whole
+from mprnet.network import MPRNet
+
+LAST, BEST = "last", "best"
+"""The two states of a run that are kept."""
+
+
+class RunFiles(TorchCheckpointIO):
+    """Writes each checkpoint, and beside it its averaged weights as a `.safetensors` in half precision.
+
+    Lightning's own writer puts the unfinished file into the system's temporary folder, from where it is copied, not
+    renamed, if that is another disk.
+
+    Args:
+        model: a network of the run's shape; it is copied.
+        metadata: what to write beside the weights.
+    """
+
+    def __init__(self, model: MPRNet, metadata: Mapping[str, str]) -> None:
+        self._model = copy.deepcopy(model).cpu()
+        self._metadata = metadata
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
+    ) -> None:
+        # The weights first: the checkpoint is what says that a step is done.
+        self.export(checkpoint, Path(path).with_suffix(".safetensors"))
+        with written_whole(Path(path)) as unfinished:
+            torch.save(checkpoint, unfinished)
+
+    def export(self, checkpoint: Mapping[str, Any], target: Path) -> None:
+        """Write the averaged weights of a checkpoint as a weights file.
+
+        Args:
+            checkpoint: its content.
+            target: the `.safetensors` to write; an older one is replaced.
+        """
+        prefix = "model."
+        weights = {name.removeprefix(prefix): value for name, value in checkpoint["state_dict"].items()}
+        self._model.load_state_dict(weights)
+        metadata = {**self._metadata, "training_steps": str(checkpoint["global_step"])}
+        save_checkpoint(self._model, target, metadata=metadata, dtype=torch.float16, overwrite=True)

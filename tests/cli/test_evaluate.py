@@ -1,0 +1,117 @@
+"""`mprnet evaluate`, called as from a shell."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from mprnet.checkpoints import save_checkpoint
+from mprnet.imaging import write_image
+from mprnet.network import MPRNet, MPRNetConfig
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_checkpoint(MPRNet(MPRNetConfig(n_feat=6, scale_unetfeats=2, scale_orsnetfeats=2, num_cab=1)), path)
+    return path
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    random = np.random.default_rng(0)
+    for index in range(3):
+        target = random.integers(40, 200, (24, 32, 3)).astype(np.uint8)
+        degraded = (target + random.integers(-20, 21, target.shape)).astype(np.uint8)
+        for side, pixels in (("input", degraded), ("target", target)):
+            (tmp_path / "set" / side).mkdir(parents=True, exist_ok=True)
+            write_image(pixels, tmp_path / "set" / side / f"[b]{index}.png")
+    return tmp_path / "set"
+
+
+def test_pairs_are_restored_scored_and_reported(command, pairs, weights, tmp_path):
+    out = tmp_path / "out"
+    answer = command(
+        *("evaluate", "--task", "derain", "--dataset", "pairs", "--data", pairs, "--weights", weights, "--report", out)
+    )
+    assert (answer.code, answer.err) == (0, "")
+    assert str(out / "report.html") in answer.out.replace("\n", "")
+    stored = json.loads((out / "results.json").read_text())
+    assert stored["protocol"] == "rain"
+    assert stored["outputs"] == ["stage1", "stage2", "stage3"]
+    assert (stored["measured"], stored["complete"]) == (3, True)
+    assert stored["settings"]["method"]["weights"] == "tiny.safetensors"
+    assert (out / "results.csv").is_file()
+    assert "[b]0" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_broken_picture_is_named_and_the_exit_code_says_so(command, pairs, weights, tmp_path):
+    (pairs / "input" / "[b]1.png").write_bytes(b"no picture")
+    out = tmp_path / "out"
+    answer = command(
+        *("evaluate", "--task", "denoise", "--dataset", "pairs", "--data", pairs, "--weights", weights),
+        *("--stage", 1, "--report", out),
+    )
+    assert answer.code == 1
+    assert "[b]1.png is no PNG or JPEG picture" in answer.err
+    assert "only 2 of 3" in " ".join(answer.out.split())
+    stored = json.loads((out / "results.json").read_text())
+    assert (stored["outputs"], stored["protocol"]) == (["stage1"], "rgb")
+    assert list(stored["failed"]) == ["[b]1"]
+
+
+def test_noise_is_put_into_clean_pictures_for_every_method(command, pairs, weights, tmp_path):
+    out = tmp_path / "out"
+    answer = command(
+        *("evaluate", "--task", "denoise", "--noise", "10,40", "--data", pairs / "target", "--weights", weights),
+        *("--stage", 1, "--method", "mprnet", "--method", "dct", "--limit", 1, "--report", out),
+    )
+    assert answer.code == 0, answer.err
+    runs = json.loads((out / "results.json").read_text())["runs"]
+    assert [(run["settings"]["method"]["name"], run["settings"]["noise"]["sigma"]) for run in runs] == [
+        ("mprnet", 10),
+        ("mprnet", 40),
+        ("dct", 10),
+        ("dct", 40),
+    ]
+    assert runs[2]["settings"]["method"]["sigma"] == 10
+    assert runs[0]["mean"]["input"]["psnr"] == runs[2]["mean"]["input"]["psnr"] > runs[1]["mean"]["input"]["psnr"]
+    assert "Methods side by side" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_published_set_that_is_not_complete_needs_a_word(command, pairs, weights, tmp_path):
+    arguments = ("evaluate", "--dataset", "rain100h", "--data", pairs, "--weights", weights, "--stage", 1)
+    refused = command(*arguments, "--report", tmp_path / "out")
+    assert refused.code == 1
+    assert refused.err.startswith("mprnet: ")
+    assert not (tmp_path / "out").exists()
+    taken = command(*arguments, "--partial", "--report", tmp_path / "out")
+    assert taken.code == 0, taken.err
+    assert "only 3 of 100" in " ".join(taken.out.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "nothing says what to measure"),
+        (("--dataset", "pairs"), "nothing says what to undo"),
+        (("--dataset", "pairs", "--task", "dehaze"), "--task is 'dehaze'"),
+        (("--dataset", "moon"), "unknown benchmark 'moon'"),
+        (("--noise", "a,b"), "--noise is 'a,b'; expected standard deviations such as 10,20,40"),
+        (("--noise", "10", "--task", "derain"), "expected --task denoise and no --dataset"),
+        (("--dataset", "gopro", "--protocol", "rain"), "expected no --protocol"),
+        (("--dataset", "pairs", "--task", "derain", "--protocol", "moon"), "unknown protocol 'moon'"),
+        (("--dataset", "pairs", "--task", "derain", "--stage", "4"), "--stage is '4'; expected 1, 2, 3 or all"),
+        (("--dataset", "pairs", "--task", "derain", "--method", "magic"), "unknown method 'magic'"),
+        (("--dataset", "pairs", "--task", "derain", "--method", "dct", "--weights", "x"), "expected --method mprnet"),
+    ],
+)
+def test_what_does_not_go_together_is_one_clear_line(command, pairs, arguments, message):
+    answer = command("evaluate", "--data", pairs, *arguments)
+    assert answer.code == 1
+    assert message in answer.err
+    assert answer.err.count("\n") == 1

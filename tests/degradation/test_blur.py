@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mprnet.degradation import MotionBlur
+from mprnet.degradation.light import to_display, to_linear
+
+STILL = {"noise_sigma": (0, 0), "sharp_share": 0, "roll_share": 0}
+
+
+def dots(places, size=96, sigma=1.5):
+    """A dark picture with soft dots of light, each 1 in all, at these (x, y) from the middle."""
+    axis = torch.arange(size) - (size - 1) / 2
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    light = sum(torch.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * sigma**2)) for cx, cy in places)
+    return to_display(light).expand(1, 3, size, size)
+
+
+def moments(picture):
+    """Centre `(x, y)` and covariance of the light of `(C, H, W)`, about the middle of the picture."""
+    light = to_linear(picture.double()).mean(dim=0)
+    light = light * (light > 1e-4)  # what bicubic sampling leaves round the dot
+    light = light / light.sum()
+    axis = torch.arange(light.shape[0]) - (light.shape[0] - 1) / 2
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    places = torch.stack((x, y)).flatten(1).double()
+    centre = (places * light.flatten()).sum(dim=1)
+    offset = places - centre[:, None]
+    return centre, (offset * light.flatten()) @ offset.T
+
+
+def test_a_constant_stays_constant(draw):
+    grey = torch.full((4, 3, 24, 40), 0.37)
+    assert torch.allclose(MotionBlur(noise_sigma=(0, 0))(grey, draw()), grey, atol=1e-4)
+
+
+def test_light_is_kept(draw):
+    clean = dots([(0, 0), (8, -5)])
+    for seed in range(4):
+        blurred = MotionBlur(**STILL)(clean, draw(seed))
+        assert float(to_linear(blurred).mean()) == pytest.approx(float(to_linear(clean).mean()), rel=0.01)
+        assert blurred.max() < 0.95 * clean.max()
+
+
+def test_the_sharp_picture_lies_in_the_middle_of_the_blurred_one(draw):
+    for seed in range(4):
+        centre, _ = moments(MotionBlur(**STILL, extent_px=(16, 16))(dots([(0, 0)]), draw(seed))[0])
+        assert centre.abs().max() < 0.2
+
+
+def test_the_extent_is_the_larger_side_of_the_path(draw):
+    for seed in range(4):
+        blurred = MotionBlur(**STILL, extent_px=(20, 20))(dots([(0, 0)], sigma=0.7), draw(seed))
+        lit = to_linear(blurred)[0, 0] > 2e-3
+        sides = [int(line.nonzero().max() - line.nonzero().min()) for line in (lit.any(0), lit.any(1))]
+        assert 19 <= max(sides) <= 25
+
+
+def test_without_tremor_the_path_is_straight_and_with_it_it_wanders(draw):
+    def narrowness(tremor, seed):
+        _, covariance = moments(MotionBlur(**STILL, extent_px=(20, 20), tremor=tremor)(dots([(0, 0)]), draw(seed))[0])
+        least, most = torch.linalg.eigvalsh(covariance)
+        return float((least - 1.5**2) / (most - 1.5**2))
+
+    assert max(narrowness((0, 0), seed) for seed in range(3)) < 0.02
+    assert max(narrowness((1, 1), seed) for seed in range(3)) > 0.1
+
+
+def test_the_kernel_varies_over_the_picture_when_the_camera_rolls(draw):
+    corners = dots([(-28, -28), (28, 28)])
+
+    def difference(**settings):
+        blurred = to_linear(MotionBlur(**(STILL | settings), extent_px=(6, 6), field_px=0)(corners, draw(2)))[0, 0]
+        first, second = blurred[4:36, 4:36], blurred[60:92, 60:92]
+        return float((first - second).abs().sum() / first.sum())
+
+    assert difference() < 1e-3
+    assert difference(roll_share=1, roll_deg=10) > 0.2
+
+
+def test_some_pictures_stay_sharp(draw, photograph):
+    clean = photograph(batch=3)
+    sharp = MotionBlur(sharp_share=1, noise_sigma=(0, 0))(clean, draw())
+    assert torch.allclose(sharp, clean, atol=1e-5)
+
+
+def test_one_exposure_blurs_nothing(draw, photograph):
+    clean = photograph()
+    assert torch.allclose(MotionBlur(**STILL, exposures=1)(clean, draw()), clean, atol=1e-5)
+
+
+def test_noise_of_the_strength_that_is_asked_is_added(draw):
+    noisy = MotionBlur(noise_sigma=(0.01, 0.01))(torch.full((1, 3, 64, 64), 0.5), draw())
+    assert float(noisy.std()) == pytest.approx(0.01, rel=0.05)
+
+
+def test_the_margin_keeps_the_mirrored_border_out(draw):
+    noise = torch.rand(8, 3, 120, 120, generator=draw(5))
+    blur = MotionBlur(noise_sigma=(0, 0), sharp_share=0)
+    assert blur.margin_px == 13
+    inner = (..., slice(blur.margin_px, -blur.margin_px), slice(blur.margin_px, -blur.margin_px))
+    surrounded = blur(noise, draw())[..., 20:100, 20:100]
+    cropped = blur(noise[..., 20:100, 20:100], draw())
+    assert torch.allclose(cropped[inner], surrounded[inner], atol=1e-4)
+    assert not torch.allclose(cropped, surrounded, atol=1e-2)

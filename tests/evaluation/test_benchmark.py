@@ -1,0 +1,380 @@
+"""A benchmark run: what it measures, what it keeps, and how it goes on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+import numpy as np
+import pytest
+import torch
+
+from mprnet.checkpoints import save_checkpoint
+from mprnet.datasets import degrade_folder
+from mprnet.datasets.benchmarks import Benchmark
+from mprnet.datasets.layouts import ItemPictures
+from mprnet.degradation import GaussianNoise
+from mprnet.errors import ConfigError, DataError, ImageError
+from mprnet.evaluation.benchmark import (
+    Method,
+    Run,
+    baseline_method,
+    evaluate,
+    evaluate_all,
+    network_method,
+    pictures_of,
+)
+from mprnet.evaluation.own_sets import noisy_set, paired_set
+from mprnet.evaluation.protocols import score
+from mprnet.evaluation.results import Results
+from mprnet.imaging import read_image, write_image
+from mprnet.network import MPRNet, MPRNetConfig, stage_costs
+from mprnet.restoration import Restorer
+
+CONFIG = MPRNetConfig(n_feat=6, scale_unetfeats=2, scale_orsnetfeats=2, num_cab=1)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An item that holds its pictures, or the error that reading it raises."""
+
+    name: str
+    pictures: ItemPictures | Exception
+
+    def read(self):
+        if isinstance(self.pictures, Exception):
+            raise self.pictures
+        return self.pictures
+
+
+def pair(seed, shape=(24, 32, 3)):
+    random = np.random.default_rng(seed)
+    target = random.integers(40, 200, shape).astype(np.uint8)
+    return ItemPictures((target + random.integers(-20, 21, shape)).astype(np.uint8), target)
+
+
+def benchmark(count=3, protocol="gopro", **other):
+    items = [Stored(name, pair(index)) for index, name in enumerate("abcdefgh"[:count])]
+    items += [Stored(name, pictures) for name, pictures in other.items()]
+    return Benchmark("some-set", "deblur", items, None, protocol)
+
+
+def halving(seen=None):
+    """A method that moves every value half way to grey, and notes what it was given."""
+
+    def restore(degraded):
+        if seen is not None:
+            seen.append(degraded)
+        return {"restored": (degraded + 0.5) / 2}
+
+    return Method("halving", restore, ("restored",), {"strength": 0.5})
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_checkpoint(MPRNet(CONFIG), path, metadata={"task": "deblur"})
+    return path
+
+
+def network(weights, **options):
+    return network_method(Restorer.from_checkpoint(weights, device="cpu"), weights, **options)
+
+
+def test_the_scores_are_those_of_the_protocol_on_the_rounded_picture():
+    results = evaluate(Run(benchmark(), halving()))
+    degraded, target = pair(1)
+    restored = np.rint((degraded / np.float32(255) + np.float32(0.5)) / 2 * 255).astype(np.uint8)
+    assert results.images["b"].scores == {
+        "input": score(degraded, target, "gopro"),
+        "restored": score(restored, target, "gopro"),
+    }
+    assert results.mean().psnr == fmean(results.images[name].scores["restored"].psnr for name in "abc")
+    assert results.is_complete
+
+
+def test_sidd_is_scored_without_rounding():
+    degraded, target = pair(0)
+    results = evaluate(Run(benchmark(1, "sidd"), halving()))
+    restored = (degraded / np.float32(255) + np.float32(0.5)) / 2
+    assert results.images["a"].scores["restored"] == score(restored, target, "sidd")
+    assert results.images["a"].scores["restored"] != score(np.rint(restored * 255).astype(np.uint8), target, "sidd")
+
+
+def test_values_outside_the_range_are_clipped_before_they_are_scored():
+    bright = Method("bright", lambda degraded: {"restored": degraded + 1}, ("restored",))
+    results = evaluate(Run(benchmark(1), bright))
+    assert results.images["a"].scores["restored"] == score(np.full((24, 32, 3), 255, np.uint8), pair(0).target, "gopro")
+
+
+def test_every_stage_is_scored_and_costed(weights):
+    run = Run(benchmark(2), network(weights))
+    results = evaluate(run)
+    degraded, target = pair(0)
+    restorer = Restorer.from_checkpoint(weights, device="cpu")
+    tensor = torch.from_numpy(degraded).permute(2, 0, 1) / 255
+    for stage in (1, 2, 3):
+        restored = restorer(tensor, stage=stage).permute(1, 2, 0).numpy()
+        assert results.images["a"].scores[f"stage{stage}"] == pytest.approx(score(restored, target, "gopro"))
+    costs = stage_costs(CONFIG, (24, 32))
+    assert [(each.stage, each.parameters, each.macs) for each in results.stages] == costs
+    assert all(each.seconds > 0 for each in results.stages)
+    assert set(pictures_of(run, "a")) == {"input", "stage1", "stage2", "stage3", "target"}
+
+
+def test_one_stage_alone_is_measured_without_the_later_ones(weights):
+    results = evaluate(Run(benchmark(1), network(weights, stage=2)))
+    assert list(results.images["a"].scores) == ["input", "stage2"]
+    assert [each.stage for each in results.stages] == [2]
+
+
+def test_a_picture_that_fails_is_named_and_the_others_are_measured(tmp_path):
+    small, wide = pair(7)[0], pair(8, (24, 40, 3))[1]
+    deep = ItemPictures(small, small.astype(np.uint16) * 257)
+    other = {
+        "broken": ImageError("broken.png is truncated"),
+        "sizes": ItemPictures(small, wide),
+        "depths": deep,
+        "gone": FileNotFoundError(2, "No such file"),
+    }
+    results = evaluate(Run(benchmark(2, **other), halving()), tmp_path)
+    assert list(results.images) == ["a", "b"]
+    assert list(results.failed) == ["broken", "sizes", "depths", "gone"]
+    assert results.failed["broken"] == "broken.png is truncated"
+    assert results.failed["depths"] == "the bit depths differ: restored uint8, target uint16"
+    assert results.coverage == "only 2 of 6 pictures"
+    stored = json.loads((tmp_path / "results.json").read_text())
+    assert stored["failed"] == results.failed
+    assert (stored["measured"], stored["total"], stored["complete"]) == (2, 6, False)
+
+
+def test_results_json_reads_like_that_of_the_metrics_command_and_holds_everything(tmp_path, weights):
+    results = evaluate(Run(benchmark(2), network(weights)), tmp_path)
+    stored = json.loads((tmp_path / "results.json").read_text())
+    assert stored["protocol"] == "gopro"
+    assert stored["mean"]["psnr"] == stored["mean"]["stage3"]["psnr"] == results.mean().psnr
+    assert set(stored["mean"]) == {"psnr", "ssim", "input", "stage1", "stage2", "stage3"}
+    image = stored["images"]["a"]
+    assert image["psnr"] == image["scores"]["stage3"]["psnr"]
+    assert image["size_hw"] == [24, 32]
+    assert image["pixels_per_second"] == pytest.approx(24 * 32 / image["seconds"])
+    assert len(stored["settings"]["method"]["sha256"]) == 64
+    assert {"torch", "numpy", "python", "device"} <= set(stored["environment"])
+    assert Results.from_dict(stored) == results
+
+
+def test_an_infinite_psnr_can_be_read_by_any_parser(tmp_path):
+    same = pair(0).target
+    identity = Method("identity", lambda degraded: {"restored": degraded}, ("restored",))
+    run = Run(Benchmark("set", "deblur", [Stored("a", ItemPictures(same, same))], None, "gopro"), identity)
+    evaluate(run, tmp_path)
+    text = (tmp_path / "results.json").read_text()
+    assert "Infinity" not in text
+    assert json.loads(text)["mean"]["psnr"] == float("inf")
+    assert evaluate(run, tmp_path).mean().psnr == float("inf")
+
+
+def test_results_csv_has_a_row_a_picture_and_output_and_names_failures(tmp_path):
+    evaluate(Run(benchmark(2, broken=ImageError("broken.png is empty")), halving()), tmp_path)
+    rows = list(csv.DictReader((tmp_path / "results.csv").read_text().splitlines()))
+    assert [(row["picture"], row["output"]) for row in rows] == [
+        ("a", "input"),
+        ("a", "restored"),
+        ("b", "input"),
+        ("b", "restored"),
+        ("broken", ""),
+    ]
+    assert "broken.png is empty" in rows[-1]["failed"]
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
+    whole = evaluate(Run(benchmark(4), halving()))
+    done = []
+
+    def stop(watch):
+        done.append(watch.name)
+        if len(done) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(Run(benchmark(4), halving()), tmp_path, watch=stop)
+    assert not (tmp_path / "results.json").exists()
+    with (tmp_path / "results.rank0.jsonl").open("a") as file:
+        file.write('{"name": "c", "size_h')  # the process died while it wrote
+    seen = []
+    results = evaluate(Run(benchmark(4), halving(seen)), tmp_path)
+    assert len(seen) == 2
+    assert {n: i.scores for n, i in results.images.items()} == {n: i.scores for n, i in whole.images.items()}
+    assert list(results.images) == list("abcd")
+    assert list(tmp_path.glob("*.jsonl")) == []
+
+
+def test_a_finished_run_is_not_computed_again_and_failures_are_tried_again(tmp_path):
+    evaluate(Run(benchmark(2, c=ImageError("c.png is broken")), halving()), tmp_path)
+    seen = []
+    results = evaluate(Run(benchmark(3), halving(seen)), tmp_path)
+    assert len(seen) == 1
+    assert results.is_complete
+
+
+def test_results_of_other_settings_are_never_mixed_in(tmp_path):
+    evaluate(Run(benchmark(2), halving()), tmp_path)
+    other = replace(halving(), facts={"strength": 0.7})
+    with pytest.raises(DataError, match=r"method.strength was 0.5, now it is 0.7; choose another folder, or overwrite"):
+        evaluate(Run(benchmark(2), other), tmp_path)
+    seen = []
+    evaluate(Run(benchmark(2), replace(halving(seen), facts={"strength": 0.7})), tmp_path, overwrite=True)
+    assert len(seen) == 2
+
+
+def test_a_smaller_run_does_not_replace_a_larger_one(tmp_path):
+    evaluate(Run(benchmark(3), halving()), tmp_path)
+    with pytest.raises(DataError, match="results of 2 pictures that this run has not, the first is b"):
+        evaluate(Run(benchmark(3), halving()), tmp_path, limit=1)
+    assert len(json.loads((tmp_path / "results.json").read_text())["images"]) == 3
+
+
+def test_a_limited_run_says_what_its_mean_is_over_and_can_be_extended(tmp_path):
+    assert evaluate(Run(benchmark(3), halving()), tmp_path, limit=2).coverage == "only 2 of 3 pictures"
+    seen = []
+    assert evaluate(Run(benchmark(3), halving(seen)), tmp_path).coverage == "3 pictures"
+    assert len(seen) == 1
+
+
+def test_results_that_cannot_be_read_are_one_clear_line(tmp_path):
+    (tmp_path / "results.json").write_text("{")
+    with pytest.raises(DataError, match="holds results that cannot be read"):
+        evaluate(Run(benchmark(1), halving()), tmp_path)
+
+
+def test_an_empty_set_and_an_impossible_limit_are_one_clear_line():
+    with pytest.raises(DataError, match="some-set holds no pictures"):
+        evaluate(Run(benchmark(0), halving()))
+    with pytest.raises(ConfigError, match="the limit is 0"):
+        evaluate(Run(benchmark(1), halving()), limit=0)
+
+
+def test_several_methods_are_written_together(tmp_path):
+    runs = [Run(benchmark(2), halving()), Run(benchmark(2), replace(halving(), name="other"))]
+    found = evaluate_all(runs, tmp_path)
+    stored = json.loads((tmp_path / "results.json").read_text())
+    assert [Results.from_dict(run) for run in stored["runs"]] == found
+    assert len(list(csv.DictReader((tmp_path / "results.csv").read_text().splitlines()))) == 8
+    with pytest.raises(ConfigError, match="given twice"):
+        evaluate_all([runs[0], runs[0]], tmp_path)
+
+
+def test_a_baseline_is_told_the_noise_only_where_it_asks_for_it():
+    told, blind = baseline_method("dct", sigma=20.0), baseline_method("dct")
+    assert (told.facts["sigma"], blind.facts["sigma"]) == (20.0, None)
+    assert baseline_method("unsharp", sigma=20.0).facts["sigma"] is None
+    with pytest.raises(ConfigError, match="unknown method 'magic'; expected mprnet, dct"):
+        baseline_method("magic")
+
+
+def test_the_noise_of_a_sweep_is_that_of_the_degrade_command(tmp_path):
+    (tmp_path / "clean").mkdir()
+    for index in range(2):
+        write_image(pair(index).target, tmp_path / "clean" / f"{index}.png")
+    degrade_folder(tmp_path / "clean", tmp_path / "pairs", GaussianNoise((25.0, 25.0)), seed=3)
+    items = noisy_set(tmp_path / "clean", 25.0, seed=3).items
+    for item in items:
+        expected = [read_image(tmp_path / "pairs" / side / f"{item.name}.png").pixels for side in ("input", "target")]
+        assert all(np.array_equal(ours, theirs) for ours, theirs in zip(item.read(), expected, strict=True))
+    other = noisy_set(tmp_path / "clean", 25.0, seed=4).items
+    assert not np.array_equal(items[0].read().degraded, other[0].read().degraded)
+
+
+def test_a_clean_picture_that_stands_twice_is_counted_as_a_failure(tmp_path):
+    write_image(pair(0).target, tmp_path / "a.png")
+    write_image(pair(0).target, tmp_path / "a.jpg")
+    results = evaluate(Run(noisy_set(tmp_path, 10.0), halving()))
+    assert (len(results.images), len(results.failed)) == (1, 1)
+    with pytest.raises(ConfigError, match="the noise is 0"):
+        noisy_set(tmp_path, 0)
+
+
+def test_pairs_without_partner_are_counted_as_failures(tmp_path):
+    for side, names in (("input", "abc"), ("target", "abd")):
+        (tmp_path / side).mkdir()
+        for name in names:
+            write_image(pair(0)[side == "target"], tmp_path / side / f"{name}.png")
+    ours = paired_set(tmp_path, "derain")
+    results = evaluate(Run(ours, halving()))
+    assert ours.protocol == "rain"
+    assert list(results.images) == ["a", "b"]
+    assert list(results.failed) == ["c", "d"]
+    assert "no picture of this name in" in results.failed["c"]
+
+
+def test_a_folder_of_pairs_never_passes_for_a_published_set(tmp_path):
+    for side in ("input", "target"):
+        (tmp_path / "GoPro" / side).mkdir(parents=True)
+        write_image(pair(0).target, tmp_path / "GoPro" / side / "a.png")
+    assert paired_set(tmp_path / "GoPro", "deblur").name == "GoPro-pictures"
+
+
+def test_boxes_of_dnd_become_the_files_of_its_server(tmp_path):
+    loadmat = pytest.importorskip("scipy.io", reason="needs the extra evaluate (SciPy)").loadmat
+    boxes = [Stored(f"0001_{box:02d}", ItemPictures(pair(box)[0] / np.float32(255), None)) for box in range(1, 21)]
+    results = evaluate(Run(Benchmark("dnd", "denoise", boxes, None, None), halving()), tmp_path)
+    assert results.means() == {}
+    written = loadmat(tmp_path / "submission" / "0001.mat")["Idenoised"]
+    assert written.shape == (1, 20)
+    assert np.allclose(written[0, 4], (boxes[4].pictures.degraded + 0.5) / 2)
+    assert list((tmp_path / "restored").iterdir()) == []
+
+
+TWO = """
+import sys
+from pathlib import Path
+from mprnet.evaluation.averages import shared_work
+from mprnet.evaluation.benchmark import Method, Run, evaluate
+from mprnet.evaluation.own_sets import paired_set
+
+half = Method("half", lambda degraded: {"restored": (degraded + 0.5) / 2}, ("restored",))
+with shared_work() as processes:
+    done = []
+    run = Run(paired_set(Path(sys.argv[1]), "deblur"), half)
+    results = evaluate(run, Path(sys.argv[2]), processes=processes, watch=lambda watch: done.append(watch.name))
+    print(len(done), repr(tuple(results.mean())))
+"""
+
+
+def test_two_processes_share_the_pictures_and_get_the_mean_of_one(tmp_path):
+    for index in range(3):
+        for side, pixels in zip(("input", "target"), pair(index), strict=True):
+            (tmp_path / "set" / side).mkdir(parents=True, exist_ok=True)
+            write_image(pixels, tmp_path / "set" / side / f"{index}.png")
+    half = Method("half", lambda degraded: {"restored": (degraded + 0.5) / 2}, ("restored",))
+    alone = evaluate(Run(paired_set(tmp_path / "set", "deblur"), half))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", TWO, tmp_path / "set", tmp_path / "out"],
+            env={**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    answers = []
+    for process in started:
+        out, err = process.communicate(timeout=240)
+        assert process.returncode == 0, err
+        answers.append(out.splitlines()[-1])
+    mean = repr(tuple(alone.mean()))
+    assert answers == [f"2 {mean}", f"1 {mean}"]
+    stored = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert list(stored["images"]) == ["0", "1", "2"]
+    assert list((tmp_path / "out").glob("*.jsonl")) == []

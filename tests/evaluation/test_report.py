@@ -1,0 +1,218 @@
+"""The report: one file, with the paper's table, the stages, the pictures and the charts in it."""
+
+from __future__ import annotations
+
+import math
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from mprnet.datasets.benchmarks import Benchmark
+from mprnet.datasets.layouts import ItemPictures
+from mprnet.evaluation.benchmark import Method, Run
+from mprnet.evaluation.charts import Point, curves, histogram, scatter
+from mprnet.evaluation.protocols import Score
+from mprnet.evaluation.report import Example, Tile, choose, examples_of, write_report
+from mprnet.evaluation.results import PictureResult, Results, StageResult
+
+VOID = {"meta", "img", "input", "br"}
+
+
+class Page(HTMLParser):
+    """Text and attributes of a page; fails where a tag is closed that is not open."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.words, self.links, self.open = [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in VOID:
+            self.open.append(tag)
+        self.links += [value for key, value in attrs if key in ("src", "href")]
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] not in ("style", "script"):
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def results(count=5, *, dataset="gopro", method="mprnet", sigma=None, outputs=("stage1", "stage3"), gain=4.0, **more):
+    images = {
+        f"{index:03d}": PictureResult(
+            (60, 80),
+            0.5,
+            {
+                "input": Score(20.0 + index, 0.5),
+                **{output: Score(20.0 + index + gain * (place + 1), 0.9) for place, output in enumerate(outputs)},
+            },
+        )
+        for index in range(count)
+    }
+    settings = {
+        "task": "deblur",
+        "dataset": dataset,
+        "protocol": "gopro",
+        "method": {"name": method, "weights": "<tiny>.safetensors", "sha256": "0" * 64},
+        "mprnet": "0.1.0",
+    }
+    if sigma is not None:
+        settings["noise"] = {"sigma": sigma, "seed": 0}
+    stages = [StageResult(stage, stage * 10**6, stage * 10**9, stage / 10, (60, 80)) for stage in (1, 3)]
+    return Results(settings, outputs, count, count, images, stages=stages, environment={"torch": "2"}, **more)
+
+
+def example():
+    random = np.random.default_rng(0)
+    pictures = [random.integers(0, 255, (60, 80, 3)).astype(np.uint8) for _ in range(3)]
+    tiles = (
+        Tile("input", pictures[0], Score(20.0, 0.5)),
+        Tile("restored", pictures[1], Score(28.0, 0.9)),
+        Tile("target", pictures[2]),
+    )
+    return Example("worst: <000>", tiles, 1)
+
+
+@pytest.fixture
+def page(tmp_path):
+    def write(found, examples=()):
+        write_report(tmp_path / "report.html", found, examples, command="mprnet evaluate --data <x>")
+        return Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+
+    return write
+
+
+def test_the_report_needs_nothing_beside_it(page, tmp_path):
+    links = page([results()], [example()]).links
+    assert len(links) == 5  # two under the slider, three crops
+    assert all(re.match(r"data:image/(png|jpeg);base64,", link) for link in links)
+    assert "http" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_our_row_stands_in_the_paper_s_table_and_changes_its_reductions(page):
+    text = page([results(gain=6.0)]).text  # a mean of 34 dB on GoPro
+    assert "Table 3 of the paper, with this run" in text
+    assert "this run: <tiny>.safetensors 34.00 (0.0%) 0.900 (59.0%)" in text
+    assert f"MPRNet 32.66 ({1 - 10 ** ((32.66 - 34) / 20):.1%})" in text
+    assert "30.96 (0.0%)" in text  # HIDE, where this run has nothing
+
+
+def test_a_set_that_the_paper_has_not_gets_no_table_of_the_paper(page):
+    assert "of the paper, with this run" not in page([results(dataset="holiday")]).text
+
+
+def test_the_stages_are_listed_with_what_they_cost_and_table_7(page):
+    text = page([results()]).text
+    assert "1 of 3 stages 26.00 0.9000 1.00 M 1.0 G 0.100" in text
+    assert "3 of 3 stages 30.00 0.9000 3.00 M 3.0 G 0.300" in text
+    assert "MPRNet, 2 stages 31.81 – 11.3 M – 0.08" in text
+    assert "MPRNet, 2 stages" not in page([results(dataset="hide")]).text
+
+
+def test_the_scores_stand_under_the_pictures(page):
+    text = page([results()], [example()]).text
+    assert "worst: <000>" in text
+    assert "restored 28.00 dB · 0.9000" in text
+
+
+def test_a_mean_over_fewer_pictures_says_so_at_the_top_and_names_what_failed(page):
+    found = results()
+    found.failed, found.total, found.expected = {"005": "it is <broken>"}, 6, 1111
+    text = page([found]).text
+    assert "The means are over only 5 of 1111 pictures." in text
+    assert "005: it is <broken>" in text
+    assert "this run: <tiny>.safetensors, only 5 of 1111 pictures" in text
+
+
+def test_a_complete_run_has_no_warning(page):
+    assert "only" not in page([results()]).text
+
+
+def test_several_methods_and_noises_stand_side_by_side_with_curves(page):
+    found = [
+        results(dataset="holiday", method=method, sigma=sigma, outputs=("restored",), gain=gain)
+        for method, gain in (("mprnet", 5.0), ("dct", 3.0))
+        for sigma in (10.0, 25.0)
+    ]
+    text = page(found).text
+    assert "Methods side by side" in text
+    assert "σ = 10 σ = 25" in text
+    assert "input 22.00 0.5000 22.00 0.5000 mprnet 27.00 0.9000 27.00 0.9000" in text
+    assert "dct 25.00 0.9000" in text
+    assert "σ of the noise, of white = 255" in text
+
+
+def test_pictures_without_ground_truth_have_a_report_too(page):
+    found = results(dataset="dnd")
+    found.settings["protocol"] = None
+    found.images = {name: image._replace(scores={}) for name, image in found.images.items()}
+    text = page([found]).text
+    assert "DND" in text
+    assert "PSNR of the input" not in text
+
+
+def test_worst_median_and_best_are_those_of_the_last_output():
+    found = results()
+    assert choose(found) == {"worst": "000", "median": "002", "best": "004"}
+    found.images = dict(list(found.images.items())[:1])
+    assert choose(found) == {"worst": "000"}
+
+
+def test_examples_show_every_output_of_one_run_and_every_method_of_several():
+    class Item:
+        def __init__(self, name):
+            self.name = name
+
+        def read(self):
+            return ItemPictures(np.full((60, 80, 3), 100, np.uint8), np.full((60, 80, 3), 120, np.uint8))
+
+    def run(name, outputs, sigma=None):
+        method = Method(name, lambda degraded: dict.fromkeys(outputs, degraded + 0.1), outputs)
+        noise = None if sigma is None else {"sigma": sigma, "seed": 0}
+        items = [Item(f"{index:03d}") for index in range(5)]
+        return Run(Benchmark("holiday", "deblur", items, None, "gopro"), method, noise)
+
+    one = examples_of([run("mprnet", ("stage1", "stage3"))], [results()])
+    assert [each.title for each in one] == ["worst: 000", "median: 002", "best: 004"]
+    assert [tile.label for tile in one[0].tiles] == ["input", "stage 1", "stage 3", "target"]
+    assert one[0].tiles[one[0].result].label == "stage 3"
+    assert one[0].tiles[1].score == Score(24.0, 0.9)
+    both = examples_of(
+        [run(name, ("restored",), 10.0) for name in ("a", "b")],
+        [results(method=name, sigma=10.0, outputs=("restored",)) for name in ("a", "b")],
+    )
+    assert [each.title for each in both] == ["σ = 10: 002"]
+    assert [tile.label for tile in both[0].tiles] == ["input", "a", "b", "target"]
+
+
+def test_charts_hold_a_mark_for_each_value_and_leave_out_the_infinite():
+    points = [Point("a&b", 20.0, 25.0, "worst"), Point("c", 22.0, 28.0), Point("same", 30.0, math.inf)]
+    drawn = scatter(points, "x", "y")
+    assert drawn.count('class="dot') == 2
+    assert "a&amp;b: 20.00 dB to 25.00 dB" in drawn
+    heights = re.findall(r"(\d+) of", histogram({"input": [20.0, 20.1, 25.0], "restored": [math.inf, 28.0]}, "dB"))
+    assert sum(map(int, heights)) == 4
+    lines = curves({"input": [(10, 28.0), (20, 22.0)], "dct": [(10, 33.0), (20, 29.0)]}, "σ", "dB")
+    assert lines.count("<polyline") == 2
+    assert lines.count('class="dot') == 4
+
+
+def test_a_chart_of_nothing_is_nothing():
+    assert scatter([], "x", "y") == histogram({"a": [math.inf]}, "x") == curves({"a": []}, "x", "y") == ""
+
+
+def test_a_chart_of_one_value_has_axes():
+    assert "nan" not in scatter([Point("a", 20.0, 20.0)], "x", "y") + histogram({"a": [20.0]}, "x")

@@ -1,0 +1,80 @@
+"""What the documents show, runs.
+
+Blocks marked `sh` and `python` are executed, in order, in a folder that holds the samples. Blocks marked `console` are
+not: they need data, hours or a network that a test has not; `make demo` has a test of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mprnet.weights import shipped_weights
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+
+needs_weights = pytest.mark.skipif(len(shipped_weights()) < 3, reason="the weights of all three tasks do not ship yet")
+
+
+def blocks(document: Path) -> list[tuple[str, str]]:
+    return [(kind, text) for kind, text in BLOCK.findall(document.read_text(encoding="utf-8"))]
+
+
+def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+
+
+@needs_weights
+@pytest.mark.parametrize(
+    "document", [path for path in DOCUMENTS if {"sh", "python"} & dict(blocks(path)).keys()], ids=lambda path: path.name
+)
+def test_every_command_of_a_document_runs(document: Path, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "samples", tmp_path / "samples")
+    for kind, text in blocks(document):
+        command = {"sh": ["bash", "-euo", "pipefail", "-c", text], "python": [sys.executable, "-c", text]}.get(kind)
+        if command:
+            done = run(command, tmp_path)
+            assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+
+
+@needs_weights
+def test_make_demo_restores_the_samples_and_prints_the_sheet_s_path(tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    shutil.copytree(ROOT / "samples", tmp_path / "samples")
+    environment = tmp_path / "environment"  # stands for the one that make would create
+    (environment / "bin").mkdir(parents=True)
+    for program in ("mprnet", "python"):
+        (environment / "bin" / program).write_text(f'#!/bin/sh\nexec "{Path(sys.executable).parent}/{program}" "$@"\n')
+        (environment / "bin" / program).chmod(0o755)
+    (environment / ".installed").touch()
+    done = run(["make", "demo", f"VENV={environment}"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    sheet = tmp_path / done.stdout.splitlines()[-1]
+    assert sheet.is_file()
+    for task in ("derain", "deblur", "denoise"):
+        given = sorted(path.name for path in (tmp_path / "samples" / task / "input").iterdir())
+        assert given
+        assert sorted(path.name for path in (sheet.parent / task).iterdir()) == given
+
+
+def test_every_link_of_a_document_leads_to_a_file() -> None:
+    documents = [*DOCUMENTS, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "src").rglob("*.md"))]
+    broken = [
+        f"{document.relative_to(ROOT)}: {link}"
+        for document in documents
+        for link in LINK.findall(CODE.sub("", document.read_text(encoding="utf-8")))
+        if not (document.parent / link).exists()
+    ]
+    assert broken == []

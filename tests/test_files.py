@@ -1,0 +1,53 @@
+"""A file is there whole, or as it was."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mprnet.files import remove_unfinished, written_whole
+
+
+def test_a_file_that_fails_half_way_leaves_the_older_one_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("older")
+
+    def fail_half_way() -> None:
+        with written_whole(path) as unfinished:
+            unfinished.write_text("half")
+            raise RuntimeError("disk")
+
+    with pytest.raises(RuntimeError, match="disk"):
+        fail_half_way()
+    assert path.read_text() == "older"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_new_file_replaces_the_older_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("older")
+    with written_whole(path) as unfinished:
+        unfinished.write_text("newer")
+        assert path.read_text() == "older"
+    assert path.read_text() == "newer"
+
+
+def test_a_very_long_name_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 250)
+    with written_whole(path) as unfinished:
+        unfinished.write_text("x")
+    assert path.exists()
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    killed = (
+        "import os, pathlib, sys; from mprnet.files import written_whole\n"
+        "with written_whole(pathlib.Path(sys.argv[1])) as unfinished: unfinished.touch(); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", killed, str(tmp_path / "a")])
+    assert [path.suffix for path in tmp_path.iterdir()] == [".unfinished"]
+    remove_unfinished(tmp_path)
+    assert list(tmp_path.iterdir()) == []

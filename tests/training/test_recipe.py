@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import pytest
+
+from mprnet.errors import ConfigError
+from mprnet.network import PRESETS
+from mprnet.training.recipe import SHIPPED, find_recipe, load_recipe
+
+SMALLEST = """
+task = "derain"
+[data]
+pairs = [{ folder = "pairs" }]
+[validation]
+pairs = "unseen"
+"""
+
+
+@pytest.fixture
+def smallest(tmp_path):
+    path = tmp_path / "smallest.toml"
+    path.write_text(SMALLEST, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
+def test_a_shipped_recipe_is_sound_and_found_by_its_name(path):
+    recipe = load_recipe(path.stem)
+    assert recipe == load_recipe(path)
+    assert recipe.task in path.stem
+    assert recipe.config == PRESETS[recipe.preset]
+
+
+def test_there_is_a_shipped_recipe_for_every_task():
+    assert {load_recipe(path).task for path in SHIPPED.glob("*.toml")} == {"derain", "deblur", "denoise"}
+
+
+def test_what_a_recipe_leaves_out_is_the_paper_s(smallest):
+    recipe = load_recipe(smallest)
+    assert (recipe.data.crop_px, recipe.data.batch) == (256, 16)
+    assert (recipe.optimization.rate, recipe.optimization.final_rate) == (2e-4, 1e-6)
+    assert recipe.optimization.edge_weight == 0.05
+
+
+def test_a_table_of_the_network_changes_the_preset(smallest):
+    recipe = load_recipe(smallest, ["preset=derain", "network.num_cab=2", "network.downsampling=maxpool"])
+    assert recipe.config.n_feat == 40
+    assert recipe.config.num_cab == 2
+    assert recipe.config.downsampling == "maxpool"
+
+
+def test_changes_are_read_as_toml_and_else_as_text(smallest):
+    recipe = load_recipe(
+        smallest,
+        [
+            "optimization.steps=7",
+            "optimization.rate=1",
+            "data.root=/some/where",
+            "degradation.coverage=[1, 2]",
+            "seed=3",
+        ],
+    )
+    assert recipe.optimization.steps == 7
+    assert recipe.optimization.rate == 1.0
+    assert recipe.data.root == "/some/where"
+    assert recipe.degradation == {"coverage": [1, 2]}
+    assert recipe.seed == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("task=dehaze", "task is 'dehaze'; expected one of derain, deblur, denoise"),
+        ("preset=huge", "preset is 'huge'; expected one of derain, denoise, deblur, lite"),
+        ("network.width=3", "network has no entry 'width'; expected some of in_channels"),
+        ("network.n_feat=0", "n_feat is 0; expected at least 1"),
+        ("network={in_channels=1, out_channels=1}", "network.in_channels is 1; training reads RGB, expected 3"),
+        ("speed=1", "recipe has no entry 'speed'"),
+        ("data.crops=1", "recipe.data has no entry 'crops'"),
+        ("data.crop_px=20", "data.crop_px is 20; expected a multiple of 8 above 0"),
+        ("data.crop_px=64.0", "recipe.data.crop_px is 64.0; expected int"),
+        ("data.batch=0", "data.batch is 0; expected at least 1"),
+        ("data.workers=-1", "data.workers is -1; expected 0 or more"),
+        ("data.cache_mib=-1", "data.cache_mib is -1; expected 0 or more"),
+        ("data.pairs=[]", "data.clean and data.pairs are empty"),
+        ("data.pairs=[{folder='a', weight=0}]", "data.pairs (a): weight is 0.0; expected more than 0"),
+        ("data.clean=[{folder='a', weight=nan}]", "data.clean (a): weight is nan; expected more than 0"),
+        ("data.clean=[{folder='a', shrink=[1, 0.5]}]", "data.clean (a): shrink is [1.0, 0.5]; expected lowest"),
+        ("data.clean=[{folder='a', shrink=[0, 1]}]", "data.clean (a): shrink is [0.0, 1.0]; expected lowest"),
+        ("data.clean=[{}]", "lacks the entry 'folder'"),
+        ("data.rain_layer_share=1.5", "data.rain_layer_share is 1.5; expected 0 to 1"),
+        ("validation.pairs=", "expected one of validation.pairs and validation.clean"),
+        ("validation.clean=both", "expected one of validation.pairs and validation.clean"),
+        ("validation.count=0", "validation.count is 0; expected at least 1"),
+        ("validation.every=0", "validation.every is 0; expected at least 1"),
+        ("validation.log_every=0", "validation.log_every is 0; expected at least 1"),
+        ("optimization.steps=0", "optimization.steps is 0; expected at least 1"),
+        ("optimization.rate=0", "optimization.rate is 0.0; expected more than 0"),
+        ("optimization.rate=inf", "optimization.rate is inf; expected more than 0"),
+        ("optimization.rate=fast", "recipe.optimization.rate is 'fast'; expected float"),
+        ("optimization.final_rate=-1", "optimization.final_rate is -1.0; expected 0 or more"),
+        ("optimization.warmup=-1", "optimization.warmup is -1; expected 0 or more"),
+        ("optimization.clip_norm=nan", "optimization.clip_norm is nan; expected 0 or more"),
+        ("optimization.ema_decay=1", "optimization.ema_decay is 1.0; expected 0 to less than 1"),
+        ("optimization.edge_weight=-1", "optimization.edge_weight is -1.0; expected 0 or more"),
+        ("optimization.precision=fp16", "recipe.optimization.precision is 'fp16'; expected"),
+        ("seed=-1", "seed is -1; expected 0 or more"),
+        ("degradation.sigma=[1, 2]", "degradation (derain) has no entry 'sigma'"),
+        ("optimization", "got 'optimization'; expected key=value"),
+        ("task.name=derain", "'task.name' cannot be set: 'task' is not a table"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_entry(smallest, change, message):
+    with pytest.raises(ConfigError) as error:
+        load_recipe(smallest, [change])
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_entries_that_contradict_each_other_are_refused(smallest):
+    with pytest.raises(ConfigError, match="weights bring their own network"):
+        load_recipe(smallest, ["weights=derain", "network.num_cab=2"])
+    with pytest.raises(ConfigError, match=r"data\.rain_layers is for the task derain; got the task deblur"):
+        load_recipe(smallest, ["task=deblur", "data.rain_layers=['a']"])
+
+
+@pytest.mark.parametrize("missing", ["task", "data", "validation"])
+def test_what_has_no_default_must_be_there(tmp_path, missing):
+    tables = {
+        "task": 'task = "derain"',
+        "data": '[data]\npairs = [{ folder = "a" }]',
+        "validation": '[validation]\npairs = "b"',
+    }
+    path = tmp_path / "recipe.toml"
+    path.write_text("\n".join(text for name, text in tables.items() if name != missing))
+    with pytest.raises(ConfigError, match=f"^recipe lacks the entry '{missing}'$"):
+        load_recipe(path)
+
+
+def test_a_file_that_is_no_recipe_is_one_line(tmp_path):
+    with pytest.raises(ConfigError, match=r"no recipe nowhere; expected a \.toml file or one of .*lite-denoise"):
+        find_recipe("nowhere")
+    for content, message in ((b"task = ", "is not TOML"), (b"\xff\xfe", "is not TOML")):
+        (tmp_path / "broken.toml").write_bytes(content)
+        with pytest.raises(ConfigError, match=message) as error:
+            load_recipe(tmp_path / "broken.toml")
+        assert "\n" not in str(error.value)

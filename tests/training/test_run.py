@@ -1,0 +1,369 @@
+from __future__ import annotations
+
+import csv
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from mprnet import training
+from mprnet.checkpoints import load_checkpoint, read_metadata, save_checkpoint
+from mprnet.errors import CheckpointError, MissingExtraError, TrainingError
+from mprnet.network import MPRNet, MPRNetConfig
+from mprnet.training import module, run
+from mprnet.training.callbacks import COLUMNS, Logs
+from mprnet.training.run import changes_since, train
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TINY = MPRNetConfig(n_feat=8, scale_unetfeats=4, scale_orsnetfeats=4, num_cab=1)
+
+
+def load(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(path, weights_only=True)
+    return content
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "csv" / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def losses(folder: Path) -> dict[int, float]:
+    return {int(row["step"]): float(row["train/loss"]) for row in rows(folder) if row["train/loss"]}
+
+
+def network_of(weights: dict[str, torch.Tensor]) -> MPRNet:
+    model = MPRNet(TINY)
+    model.load_state_dict({name.removeprefix("model."): value for name, value in weights.items()})
+    return model
+
+
+@pytest.fixture(scope="module")
+def first_run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run of eight steps; not to be written to."""
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    train(training.load_recipe(tiny), folder)
+    return folder
+
+
+@pytest.fixture
+def finished(first_run: Path, tmp_path: Path) -> Path:
+    """A copy of that folder, elsewhere."""
+    return shutil.copytree(first_run, tmp_path / "finished")
+
+
+@pytest.fixture
+def at_step(monkeypatch: pytest.MonkeyPatch):
+    """Have something happen at the end of a training step."""
+
+    def arrange(step: int, happens) -> None:
+        original = Logs.on_train_batch_end
+
+        def hook(self, trainer, *rest):
+            original(self, trainer, *rest)
+            if trainer.global_step == step:
+                happens()
+
+        monkeypatch.setattr(Logs, "on_train_batch_end", hook)
+
+    return arrange
+
+
+@pytest.fixture
+def ctrl_c():
+    """Press Ctrl-C, or send another signal; a shell lets processes in its background ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda number=signal.SIGINT: signal.raise_signal(number)
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_run_lowers_its_loss_and_leaves_its_files(first_run):
+    curve = losses(first_run)
+    assert list(curve) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert sum(curve[step] for step in (6, 7, 8)) < 0.95 * sum(curve[step] for step in (1, 2, 3))
+    assert {path.name for path in first_run.iterdir()} == {
+        *("best.ckpt", "last.ckpt", "best.safetensors", "last.safetensors"),
+        *("recipe.json", "csv", "tensorboard"),
+    }
+
+
+def test_the_last_weights_restore_as_the_averaged_ones_do_in_half_precision(first_run):
+    shipped = load_checkpoint(first_run / "last.safetensors")
+    averaged = network_of(load(first_run / "last.ckpt")["state_dict"]).half().float()
+    assert shipped.config == TINY
+    with torch.no_grad():
+        degraded = torch.rand(1, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+        assert torch.equal(shipped(degraded).last, averaged(degraded).last)
+    assert read_metadata(first_run / "last.safetensors") == {
+        "task": "denoise",
+        "training_crop_px": "16",
+        "training_steps": "8",
+    }
+
+
+def test_the_average_trails_the_raw_weights(first_run, tiny, tmp_path):
+    content = load(first_run / "last.ckpt")
+    assert any(
+        not torch.equal(value, content["current_model_state"][name]) for name, value in content["state_dict"].items()
+    )
+    train(training.load_recipe(tiny, ["optimization.ema_decay=0", "optimization.steps=2"]), tmp_path / "run")
+    content = load(tmp_path / "run" / "last.ckpt")
+    for name, value in content["state_dict"].items():
+        assert torch.equal(value, content["current_model_state"][name]), name
+
+
+def test_the_best_is_the_one_of_the_highest_psnr(first_run):
+    psnr_db = {
+        int(row["step"]): float(row["validation/psnr_db"]) for row in rows(first_run) if row["validation/psnr_db"]
+    }
+    assert list(psnr_db) == [4, 8]
+    best = max(psnr_db, key=lambda step: psnr_db[step])
+    assert load(first_run / "best.ckpt")["global_step"] == best
+    assert read_metadata(first_run / "best.safetensors")["training_steps"] == str(best)
+
+
+def test_the_validation_psnr_is_the_mean_of_whole_pictures_in_8_bits(tiny, tmp_path):
+    recipe = training.load_recipe(tiny, ["optimization.precision=fp32", "optimization.steps=2", "seed=5"])
+    result = train(recipe, tmp_path / "run")
+    model = network_of(load(result.last.with_suffix(".ckpt"))["state_dict"])
+    figures = []
+    for degraded, target in training.data.RecipeData(recipe).validation:
+        height, width = target.shape[-2:]
+        padded = torch.nn.functional.pad(degraded[None], (0, -width % 8, 0, -height % 8), mode="reflect")
+        with torch.no_grad():
+            restored = model(padded).last[0, :, :height, :width].clamp(0, 1).mul(255).round()
+        figures.append(10 * torch.log10(255**2 / (restored - target * 255).square().mean()).item())
+    assert len(figures) == 2
+    assert result.psnr_db == pytest.approx(sum(figures) / 2, abs=1e-4)
+
+
+def test_every_stage_is_validated_and_the_logs_name_their_figures(first_run):
+    assert tuple(rows(first_run)[0]) == COLUMNS
+    validated = [row for row in rows(first_run) if row["validation/psnr_db"]]
+    assert all(float(row[f"validation/stage{stage}_psnr_db"]) > 10 for row in validated for stage in (1, 2))
+    assert float(rows(first_run)[0]["learning_rate"]) == pytest.approx(1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with a single processor
+def test_processes_that_make_the_crops_change_nothing_and_outlive_ctrl_c(first_run, tiny, tmp_path, at_step):
+    interrupted = []
+
+    def interrupt_them():
+        interrupted.extend(multiprocessing.active_children())
+        for _ in range(2):
+            for process in interrupted:
+                os.kill(process.pid, signal.SIGINT)
+            time.sleep(0.2)
+
+    at_step(2, interrupt_them)
+    train(training.load_recipe(tiny, ["data.workers=2"]), tmp_path / "run")
+    assert len(interrupted) == 2
+    for name in ("csv/metrics.csv", "last.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (first_run / name).read_bytes()
+
+
+def test_tensorboard_holds_the_figures_of_the_csv(first_run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(first_run / "tensorboard"))
+    events.Reload()
+    board = {event.step: event.value for event in events.Scalars("train/loss")}
+    assert board == losses(first_run)
+    assert [event.step for event in events.Scalars("validation/psnr_db")] == [4, 8]
+
+
+def test_a_run_that_ends_between_two_validations_is_validated_at_its_end(tiny, tmp_path):
+    result = train(training.load_recipe(tiny, ["optimization.steps=3", "validation.log_every=2"]), tmp_path / "run")
+    assert result.psnr_db > 10
+    assert [int(row["step"]) for row in rows(tmp_path / "run")] == [2, 3]
+    assert read_metadata(result.best)["training_steps"] == "3"
+
+
+def test_a_run_may_begin_with_weights_of_another_network(tiny, tmp_path):
+    torch.manual_seed(0)
+    save_checkpoint(MPRNet(MPRNetConfig(n_feat=6, num_cab=1)), tmp_path / "given.safetensors")
+    recipe = training.load_recipe(
+        tiny,
+        ["network={}", f"weights={tmp_path / 'given.safetensors'}", "optimization.steps=1", "optimization.rate=1e-9"],
+    )
+    result = train(recipe, tmp_path / "run")
+    begun, ended = load_checkpoint(tmp_path / "given.safetensors"), load_checkpoint(result.last)
+    for name, value in begun.state_dict().items():
+        torch.testing.assert_close(ended.state_dict()[name], value, atol=1e-3, rtol=1e-3)
+
+
+def test_training_leaves_the_caller_s_random_numbers_and_signals_alone(tiny, tmp_path):
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    torch.manual_seed(7)
+    run._network(training.load_recipe(tiny))
+    drawn = torch.rand(1)
+    torch.manual_seed(7)
+    assert drawn == torch.rand(1)
+    train(training.load_recipe(tiny, ["optimization.steps=1"]), tmp_path / "run")
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+
+
+def test_a_folder_with_a_run_is_not_overwritten(finished, tiny):
+    before = (finished / "last.ckpt").read_bytes()
+    with pytest.raises(TrainingError, match="already holds a run; resume it, or choose another folder"):
+        train(training.load_recipe(tiny), finished)
+    assert (finished / "last.ckpt").read_bytes() == before
+
+
+def test_there_must_be_a_run_to_resume(tiny, tmp_path):
+    with pytest.raises(TrainingError, match=r"holds no last\.ckpt to resume from"):
+        train(training.load_recipe(tiny), tmp_path / "empty", resume=True)
+    assert not (tmp_path / "empty").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [("network.n_feat=10", "n_feat 8 to 10"), ("network.downsampling=maxpool", "bilinear to maxpool")],
+)
+def test_a_resumed_run_keeps_its_network(finished, tiny, change, message):
+    before = (finished / "recipe.json").read_text()
+    with pytest.raises(TrainingError, match=f"the recipe changes the network .*{message}"):
+        train(training.load_recipe(tiny, [change]), finished, resume=True)
+    assert (finished / "recipe.json").read_text() == before
+
+
+@pytest.mark.parametrize("damage", [b"", b"nonsense", None])
+def test_a_damaged_checkpoint_is_one_line(finished, tiny, damage):
+    path = finished / "last.ckpt"
+    path.write_bytes(path.read_bytes()[:5000] if damage is None else damage)
+    with pytest.raises(CheckpointError, match=r"last\.ckpt is no checkpoint of a run, or is damaged") as error:
+        train(training.load_recipe(tiny), finished, resume=True)
+    assert "\n" not in str(error.value)
+
+
+def test_a_finished_run_resumes_to_the_same_result(finished, first_run, tiny):
+    result = train(training.load_recipe(tiny), finished, resume=True)
+    assert result.psnr_db == max(float(row["validation/psnr_db"] or 0) for row in rows(first_run))
+    for name in ("last.ckpt", "best.ckpt", "last.safetensors", "csv/metrics.csv"):
+        assert (finished / name).read_bytes() == (first_run / name).read_bytes()
+
+
+@pytest.mark.parametrize("steps", [3, 8])
+def test_a_finished_run_goes_on_when_the_recipe_gives_it_more_steps_and_another_rate(tiny, tmp_path, steps):
+    train(training.load_recipe(tiny, [f"optimization.steps={steps}"]), tmp_path / "run")
+    changes = ["optimization.steps=13", "optimization.rate=1e-4", "optimization.final_rate=1e-4"]
+    result = train(training.load_recipe(tiny, changes), tmp_path / "run", resume=True)
+    assert list(losses(tmp_path / "run")) == list(range(1, 14))
+    rates = [float(row["learning_rate"]) for row in rows(tmp_path / "run") if row["learning_rate"]]
+    assert rates[steps:] == pytest.approx([1e-4] * (13 - steps))
+    validated = [int(row["step"]) for row in rows(tmp_path / "run") if row["validation/psnr_db"]]
+    assert validated == sorted({steps, 4, 8, 12, 13})
+    assert read_metadata(result.last)["training_steps"] == "13"
+
+
+def test_rows_after_the_checkpoint_and_rows_cut_short_leave_the_csv(finished, tiny, first_run):
+    before = (first_run / "csv" / "metrics.csv").read_text()
+    (finished / "csv" / "metrics.csv").write_text(before + "9,0.5,0.1,,,\n12,0.5,0.1,,,\n1")
+    (finished / ".1.unfinished").write_bytes(b"half a checkp")
+    train(training.load_recipe(tiny, ["optimization.steps=9"]), finished, resume=True)
+    after = (finished / "csv" / "metrics.csv").read_text()
+    assert after.startswith(before)
+    assert [int(row["step"]) for row in rows(finished)][-3:] == [8, 9, 9]
+    assert not list(finished.glob(".*"))
+
+
+def test_the_best_stays_the_best_when_a_resumed_run_gets_worse(finished, first_run, tiny):
+    changes = ["optimization.steps=9", "optimization.rate=1", "optimization.ema_decay=0"]
+    result = train(training.load_recipe(tiny, changes), finished, resume=True)
+    assert float(rows(finished)[-1]["validation/psnr_db"]) < result.psnr_db
+    assert (finished / "best.safetensors").read_bytes() == (first_run / "best.safetensors").read_bytes()
+    assert read_metadata(finished / "last.safetensors")["training_steps"] == "9"
+
+
+def test_changed_entries_are_listed(finished, tiny):
+    assert changes_since(finished, training.load_recipe(tiny)) == []
+    changed = training.load_recipe(tiny, ["optimization.steps=9", "data.batch=3"])
+    assert changes_since(finished, changed) == ["data.batch: 2 -> 3", "optimization.steps: 8 -> 9"]
+    assert changes_since(finished / "nowhere", changed) == []
+    assert json.loads((finished / "recipe.json").read_text())["optimization"]["steps"] == 8
+
+
+@pytest.mark.parametrize(("number", "step"), [(signal.SIGINT, 2), (signal.SIGINT, 4), (signal.SIGTERM, 2)])
+def test_a_signal_stops_between_two_steps_and_the_resumed_run_is_the_uninterrupted_one(
+    first_run, tiny, tmp_path, at_step, ctrl_c, monkeypatch, number, step
+):
+    folder = tmp_path / "run"
+    at_step(step, lambda: ctrl_c(number))
+    with pytest.raises(KeyboardInterrupt):
+        train(training.load_recipe(tiny), folder)
+    assert load(folder / "last.ckpt")["global_step"] == step
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    monkeypatch.undo()
+    train(training.load_recipe(tiny), folder, resume=True)
+    for name in ("csv/metrics.csv", "last.safetensors", "best.safetensors"):
+        assert (folder / name).read_bytes() == (first_run / name).read_bytes()
+
+
+def test_ctrl_c_in_the_last_step_lets_the_run_finish(first_run, tiny, tmp_path, at_step, ctrl_c):
+    at_step(8, ctrl_c)
+    result = train(training.load_recipe(tiny), tmp_path / "run")
+    assert result.last.read_bytes() == (first_run / "last.safetensors").read_bytes()
+
+
+def test_a_second_ctrl_c_stops_at_once_and_keeps_the_last_checkpoint(tiny, tmp_path, at_step, ctrl_c):
+    at_step(6, lambda: (ctrl_c(), ctrl_c()))
+    with pytest.raises(KeyboardInterrupt):
+        train(training.load_recipe(tiny), tmp_path / "run")
+    assert load(tmp_path / "run" / "last.ckpt")["global_step"] == 4
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_batch(tiny, tmp_path, monkeypatch):
+    def broken(recipe):
+        model = MPRNet(recipe.config)
+        with torch.no_grad():
+            model.tail.weight.fill_(torch.nan)
+        return model
+
+    monkeypatch.setattr(run, "_network", broken)
+    with pytest.raises(
+        TrainingError, match=r"^the loss is nan at step 0 with learning rate 0\.001; the batch and"
+    ) as error:
+        train(training.load_recipe(tiny), tmp_path / "run")
+    path = tmp_path / "run" / "batch-of-step-0.pt"
+    assert str(path) in str(error.value)
+    kept = load(path)
+    assert kept["degraded"].shape == kept["target"].shape == (2, 3, 16, 16)
+    assert kept["state_dict"]["tail.weight"].isnan().all()
+    assert not (tmp_path / "run" / "last.ckpt").exists()
+
+
+def test_a_rate_that_is_far_too_high_stops_with_its_step_and_rate(tiny, tmp_path):
+    with pytest.raises(TrainingError, match=r"is (nan|inf) at step [1-4] with learning rate \de\+30"):
+        train(training.load_recipe(tiny, ["optimization.rate=5e30"]), tmp_path / "run")
+
+
+def test_a_gradient_that_is_not_finite_does_not_reach_the_weights(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "restoration_loss", lambda outputs, *_: (outputs[-1].float().sum() * 0).sqrt())
+    with pytest.raises(TrainingError, match=r"^the gradient's norm is nan at step 0"):
+        train(training.load_recipe(tiny), tmp_path / "run")
+    kept = load(tmp_path / "run" / "batch-of-step-0.pt")
+    assert all(value.isfinite().all() for value in kept["state_dict"].values())
+
+
+@pytest.mark.parametrize("package", ["lightning", "tensorboard"])
+def test_without_the_extra_one_line_names_what_to_install(monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=rf"^training needs {package}: pip install 'mprnet\[train\]'$"):
+        training.train  # noqa: B018
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_trains_in_bf16(tiny, tmp_path):
+    result = train(training.load_recipe(tiny), tmp_path / "run")
+    assert losses(tmp_path / "run")[8] < losses(tmp_path / "run")[1]
+    assert result.psnr_db > 10
