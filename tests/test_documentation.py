@@ -15,15 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from mprnet.weights import shipped_weights
-
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
-
-needs_weights = pytest.mark.skipif(len(shipped_weights()) < 3, reason="the weights of all three tasks do not ship yet")
 
 
 def blocks(document: Path) -> list[tuple[str, str]]:
@@ -35,7 +31,6 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
 
 
-@needs_weights
 @pytest.mark.parametrize(
     "document", [path for path in DOCUMENTS if {"sh", "python"} & dict(blocks(path)).keys()], ids=lambda path: path.name
 )
@@ -48,7 +43,6 @@ def test_every_command_of_a_document_runs(document: Path, tmp_path: Path) -> Non
             assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
 
 
-@needs_weights
 def test_make_demo_restores_the_samples_and_prints_the_sheet_s_path(tmp_path: Path) -> None:
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path / name)

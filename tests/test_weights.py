@@ -1,0 +1,62 @@
+"""What travels with the package: each task's weights, found by name, with a card, and they restore."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import mprnet.weights
+from mprnet import Restorer
+from mprnet.checkpoints import read_metadata
+from mprnet.datasets import read_rgb
+from mprnet.errors import CheckpointError
+from mprnet.evaluation.metrics import rgb_psnr
+from mprnet.imaging import to_pixels, to_tensor
+from mprnet.network import TASKS, preset
+from mprnet.weights import find_weights, shipped_weights
+
+SAMPLES = Path(__file__).resolve().parent.parent / "samples"
+
+
+def test_every_task_has_weights_and_a_card() -> None:
+    assert sorted(shipped_weights()) == sorted(TASKS)
+    for path in shipped_weights().values():
+        assert path.with_suffix(".md").read_text(encoding="utf-8").startswith(f"# `{path.stem}`")
+        assert path.stat().st_size < 3_000_000
+        assert read_metadata(path)["task"] == path.stem
+
+
+@pytest.mark.parametrize(("task", "at_least_db"), [("derain", 8.0), ("deblur", 0.5), ("denoise", 2.0)])
+def test_the_weights_bring_a_sample_closer_to_its_target(task: str, at_least_db: float) -> None:
+    restorer = Restorer.from_pretrained(task)
+    assert restorer.model.config == preset("lite")
+    gains = []
+    for path in sorted((SAMPLES / task / "input").iterdir()):
+        window = (slice(96, 256), slice(96, 256))
+        degraded, target = read_rgb(path)[window], read_rgb(SAMPLES / task / "target" / path.name)[window]
+        restored = to_pixels(restorer(to_tensor(degraded)))
+        gains.append(rgb_psnr(restored, target, data_range=255) - rgb_psnr(degraded, target, data_range=255))
+    assert min(gains) > 0
+    assert max(gains) > at_least_db
+
+
+def test_a_file_is_found_by_its_path_and_a_shipped_name_comes_first(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "derain").touch()
+    (tmp_path / "mine.pth").touch()
+    assert find_weights("derain").parent == Path(mprnet.weights.__file__).parent
+    assert find_weights("mine.pth") == Path("mine.pth")
+    with pytest.raises(CheckpointError, match="no weights unknown; expected a file, or one of"):
+        find_weights("unknown")
+
+
+def test_stages_differ_and_all_stay_in_range() -> None:
+    restorer = Restorer.from_pretrained("denoise")
+    noisy = (0.5 + 0.2 * torch.randn(3, 24, 40, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
+    first, last = restorer(noisy, stage=1), restorer(noisy)
+    assert first.shape == last.shape == noisy.shape
+    assert not torch.equal(first, last)
+    assert 0 <= float(last.min()) <= float(last.max()) <= 1
+    assert float(last.std()) < 0.5 * float(noisy.std())
