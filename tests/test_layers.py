@@ -31,7 +31,22 @@ SIDEWAYS = {
     ("training", "evaluation"),  # validation measures as the papers do
 }
 
-OPTIONAL = {"av", "gradio", "lightning", "onnx", "onnxruntime", "openvino", "ray", "tensorboard"}
+OPTIONAL = {
+    "av",
+    "gradio",
+    "h5py",
+    "lightning",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "pywt",
+    "ray",
+    "scipy",
+    "skimage",
+    "tensorboard",
+    "torchmetrics",
+    "torchvision",
+}
 """Never imported at the top of a module, but inside the functions that need them."""
 
 NEEDED = {("training", "lightning")}
