@@ -30,7 +30,7 @@ def lpips(restored: Picture, target: Picture, *, data_range: float) -> float:
         data_range: 255 for 8-bit pictures, 65535 for 16-bit, 1 for floats.
 
     Returns:
-        float: 0 for equal pictures; about 0.7 for unrelated ones.
+        float: 0 for equal pictures.
 
     Raises:
         ImageError: the shapes differ or do not fit, or a value lies outside [0, `data_range`].
@@ -50,7 +50,7 @@ def dists(restored: Picture, target: Picture, *, data_range: float) -> float:
         data_range: 255 for 8-bit pictures, 65535 for 16-bit, 1 for floats.
 
     Returns:
-        float: 0 for equal pictures; at most about 1.
+        float: 0 for equal pictures.
 
     Raises:
         ImageError: the shapes differ or do not fit, or a value lies outside [0, `data_range`].
