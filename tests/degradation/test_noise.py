@@ -43,32 +43,67 @@ def test_white_noise_is_clipped_at_black_and_white(draw):
     assert (noisy == torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)).float().mean() == pytest.approx(0.5, abs=0.05)
 
 
+def of_camera(value, draw, size=128, batch=1, **settings):
+    """What `CameraNoise` adds to grey, without any compression."""
+    camera = CameraNoise(**{"gain": (0.004, 0.004), "read": (0.001, 0.001), "jpeg_share": 0, **settings})
+    return camera(grey(value, size, batch), draw()) - value
+
+
 def test_the_variance_of_camera_noise_grows_with_the_light(draw):
-    camera = CameraNoise(gain=(0.01, 0.01), read=(0.02, 0.02), spread_px=(0.2, 0.2), jpeg_share=0)
+    camera = CameraNoise(gain=(0.01, 0.01), read=(0.02, 0.02), spread_px=(0.1, 0.1), jpeg_share=0)
     for light in (0.2, 0.6):
-        clean = to_display(torch.tensor(light)).expand(1, 3, 128, 128)
-        variance = to_linear(camera(clean, draw()))[:, GREEN].var()
-        assert float(variance) == pytest.approx(0.01 * light + 0.02**2, rel=0.08)
+        clean = to_display(torch.tensor(light)).expand(1, 1, 128, 128)  # one channel: nothing is demosaicked
+        assert float(to_linear(camera(clean, draw())).var()) == pytest.approx(0.01 * light + 0.02**2, rel=0.08)
 
 
 def test_the_white_balance_amplifies_red_and_blue(draw):
-    noise = CameraNoise(gain=(1e-6, 1e-6), read=(0.01, 0.01), jpeg_share=0)(grey(0.5, 64, batch=12), draw()) - 0.5
+    noise = of_camera(0.5, draw, size=64, batch=12, gain=(1e-6, 1e-6), read=(0.01, 0.01), saturation=(1, 1))
     red, green, blue = noise.std(dim=(2, 3)).mean(dim=0)
-    assert 1.2 < red / green < 1.8
-    assert 1.2 < blue / green < 1.8
+    assert 1.1 < red / green < 1.8
+    assert 1.1 < blue / green < 1.8
 
 
-def test_camera_noise_is_alike_between_neighbours_and_as_strong(draw):
+def test_demosaicking_makes_camera_noise_fine_in_brightness_and_coarse_in_colour(draw):
+    noise = of_camera(0.6, draw, spread_px=(0.1, 0.1), saturation=(1.6, 1.6))
+    brightness = noise.mean(dim=1)
+    colour = noise[:, 0] - noise[:, GREEN]
+    # On flat places of pictures of SIDD: 0.27 and -0.12 in brightness, 0.67 and 0.23 in colour.
+    assert correlation(brightness, 1) == pytest.approx(0.27, abs=0.08)
+    assert correlation(brightness, 2) == pytest.approx(-0.12, abs=0.08)
+    assert correlation(colour, 1) == pytest.approx(0.67, abs=0.08)
+    assert correlation(colour, 2) == pytest.approx(0.23, abs=0.08)
+    assert abs(correlation(brightness, 6)) < 0.05
+
+
+def test_the_colour_matrix_amplifies_what_differs_between_colours(draw):
+    pale, vivid = (of_camera(0.6, draw, saturation=(factor, factor)) for factor in (1, 1.6))
+    ratio = (vivid[:, 0] - vivid[:, GREEN]).std() / (pale[:, 0] - pale[:, GREEN]).std()
+    assert float(ratio) == pytest.approx(1.6, rel=0.03)
+    assert float(vivid.mean(dim=1).std() / pale.mean(dim=1).std()) == pytest.approx(1, rel=0.03)
+
+
+def test_every_place_of_the_bayer_pattern_begins_a_picture(draw):
+    camera = CameraNoise(gain=(0.01, 0.01), spread_px=(0.1, 0.1), jpeg_share=0)
+    noise = camera(grey(0.5, 64, batch=16), draw()) - 0.5
+    # Where red was measured its noise is independent of green's neighbours: the strength differs between the places.
+    strength = torch.stack([noise[:, GREEN, row::2, column::2].std(dim=(1, 2)) for row in (0, 1) for column in (0, 1)])
+    measured = (strength[0] + strength[3]) > (strength[1] + strength[2])  # green on this diagonal, or on the other
+    assert 3 <= int(measured.sum()) <= 13
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_smoothing_keeps_the_strength_of_white_noise_and_the_smallest_picture_its_size(draw, channels):
     settings = {"gain": (0.004, 0.004), "read": (0.001, 0.001), "jpeg_share": 0}
-    fine, coarse = (
-        (CameraNoise(**settings, spread_px=(spread, spread))(grey(0.5), draw()) - 0.5)[:, GREEN]
-        for spread in (0.2, 0.8)
-    )
-    assert abs(correlation(fine, 1)) < 0.03
-    # Two Gaussians of deviation s, 1 apart, overlap by exp(-1 / 4 s²).
-    assert correlation(coarse, 1) == pytest.approx(0.68, abs=0.05)
-    assert abs(correlation(coarse, 6)) < 0.05
-    assert float(coarse.std() / fine.std()) == pytest.approx(1, abs=0.05)
+    clean = torch.full((2, channels, 1, 2), 0.5)
+    assert CameraNoise()(clean, draw()).shape == clean.shape
+    if channels != 3:
+        fine, coarse = (
+            CameraNoise(**settings, spread_px=(spread, spread))(torch.full((1, channels, 128, 128), 0.5), draw()) - 0.5
+            for spread in (0.2, 0.8)
+        )
+        # Two Gaussians of deviation s, 1 apart, overlap by exp(-1 / 4 s²).
+        assert correlation(coarse, 1) == pytest.approx(0.68, abs=0.05)
+        assert float(coarse.std() / fine.std()) == pytest.approx(1, abs=0.06)
 
 
 def test_some_pictures_of_a_camera_are_compressed(draw):

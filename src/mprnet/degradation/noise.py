@@ -12,8 +12,21 @@ from mprnet.degradation.draw import Range, check_settings, chosen, log_uniform, 
 from mprnet.degradation.jpeg import jpeg
 from mprnet.degradation.light import to_display, to_linear
 
-_REACH = 3
-"""How far demosaicking spreads a value, in pixels."""
+_SMOOTHING_REACH = 3
+_DEMOSAICKING_REACH = 2
+"""How far each spreads a value, in pixels."""
+
+# Malvar, He and Cutler 2004, Figure 2, in eighths.
+_MALVAR = (
+    # green at red and blue
+    ((0, 0, -1, 0, 0), (0, 0, 2, 0, 0), (-1, 2, 4, 2, -1), (0, 0, 2, 0, 0), (0, 0, -1, 0, 0)),
+    # red or blue at green, its neighbours in the row
+    ((0, 0, 0.5, 0, 0), (0, -1, 0, -1, 0), (-1, 4, 5, 4, -1), (0, -1, 0, -1, 0), (0, 0, 0.5, 0, 0)),
+    # red or blue at green, its neighbours in the column
+    ((0, 0, -1, 0, 0), (0, -1, 4, -1, 0), (0.5, 0, 5, 0, 0.5), (0, -1, 4, -1, 0), (0, 0, -1, 0, 0)),
+    # red at blue, blue at red
+    ((0, 0, -1.5, 0, 0), (0, 2, 0, 2, 0), (-1.5, 0, 6, 0, -1.5), (0, 2, 0, 2, 0), (0, 0, -1.5, 0, 0)),
+)
 
 
 @dataclass(frozen=True)
@@ -44,30 +57,36 @@ class GaussianNoise:
 
 @dataclass(frozen=True)
 class CameraNoise:
-    """Make the noise of a camera: stronger in the light, correlated between neighbours, compressed as JPEG.
+    """Make the noise of a camera: stronger in the light, coarser in colour than in brightness, compressed as JPEG.
 
     In linear light the variance is `gain · light + read²` (Foi et al., "Practical Poissonian-Gaussian Noise
-    Modeling and Fitting for Single-Image Raw-Data", 2008). White balance amplifies red and blue; demosaicking
-    spreads each value over its neighbours; the file is compressed.
+    Modeling and Fitting for Single-Image Raw-Data", 2008). White balance amplifies red and blue. Each photosite
+    measures one colour; demosaicking makes the others from its neighbours, and so shares the noise between colours
+    and spreads it (Malvar, He and Cutler, "High-Quality Linear Interpolation for Demosaicing of Bayer-Patterned Color
+    Images", 2004). The colour matrix amplifies what differs between the colours; the camera smooths a little, and
+    compresses the file.
 
     Args:
         gain: variance that full light has; its square root is the relative noise of a white pixel.
         read: standard deviation of the noise in the dark.
-        spread_px: standard deviation of the Gaussian that stands for demosaicking.
+        saturation: factor by which the colour matrix amplifies the difference to the mean of the colours.
+        spread_px: standard deviation of the Gaussian that stands for the camera's smoothing; it is scaled so that
+            white noise would keep its strength.
         jpeg_share: share of pictures that are compressed.
         quality: JPEG quality.
     """
 
-    gain: Range = (1e-4, 2e-2)
+    gain: Range = (2e-4, 3e-2)
     read: Range = (5e-4, 2e-2)
-    spread_px: Range = (0.2, 1.0)
-    jpeg_share: float = 0.7
+    saturation: Range = (1.0, 1.8)
+    spread_px: Range = (0.1, 0.7)
+    jpeg_share: float = 0.6
     quality: Range = (60.0, 98.0)
 
     margin_px = 0
 
     def __post_init__(self) -> None:
-        check_settings(self, "gain", "read", "spread_px", lowest=1e-6)
+        check_settings(self, "gain", "read", "saturation", "spread_px", lowest=1e-6)
         check_settings(self, "quality", lowest=1, highest=100)
         check_settings(self, "jpeg_share", highest=1)
 
@@ -80,11 +99,16 @@ class CameraNoise:
         balance = 1 + torch.cat([uniform(batch, (0.0, most), generator) for most in extra], dim=1).to(device)
         gain = log_uniform(batch, self.gain, generator).to(device)
         read = log_uniform(batch, self.read, generator).to(device)
+        saturation = uniform(batch, self.saturation, generator).to(device)
         spread = uniform(batch, self.spread_px, generator).to(device)
-        grain = _spread(normal(tuple(clean.shape), generator).to(device), spread)
         # Light `x` was `x / balance` on the sensor.
         deviation = balance * (gain * light / balance + read**2).sqrt()
-        noisy = to_display(light + deviation * grain).clamp(0, 1)
+        deviation = F.pad(deviation, (_SMOOTHING_REACH + _DEMOSAICKING_REACH,) * 4, mode="replicate")
+        sensed = deviation * normal(tuple(deviation.shape), generator).to(device)
+        grain = _demosaick(sensed, generator)
+        common = grain.mean(dim=1, keepdim=True)
+        grain = _smooth(common + saturation * (grain - common), spread)
+        noisy = to_display(light + grain).clamp(0, 1)
         compressed = jpeg(noisy, uniform(batch, self.quality, generator).to(device))
         return torch.where(chosen(batch, self.jpeg_share, generator).to(device), compressed, noisy).to(clean.dtype)
 
@@ -116,16 +140,61 @@ class Noise:
         return torch.where(from_camera, self.camera(clean, generator), white) if self.camera_share else white
 
 
-def _spread(grain: Tensor, sigma_px: Tensor) -> Tensor:
-    """Blur unit noise `(B, C, H, W)` by a Gaussian of its own width a picture, keeping its variance at 1."""
+def _demosaick(sensed: Tensor, generator: torch.Generator) -> Tensor:
+    """Keep at each photosite of a Bayer pattern the colour it sees, and interpolate the others.
+
+    Other than three channels come from sensors that see all of them everywhere, and are cut alone.
+
+    Args:
+        sensed: `(B, C, H + 4, W + 4)`, float.
+        generator: says where in the pattern each picture begins.
+
+    Returns:
+        Tensor: `(B, C, H, W)`.
+    """
+    inner = (..., slice(_DEMOSAICKING_REACH, -_DEMOSAICKING_REACH), slice(_DEMOSAICKING_REACH, -_DEMOSAICKING_REACH))
+    batch, channels, height, width = sensed.shape
+    if channels != 3:
+        return sensed[inner]
+    device = sensed.device
+    odd = [chosen(batch, 0.5, generator).to(device) for _ in range(2)]
+    red_row, red_column = (
+        (torch.arange(side, device=device).view(shape) % 2 == 0) ^ begins
+        for side, shape, begins in zip((height, width), ((1, 1, -1, 1), (1, 1, 1, -1)), odd, strict=True)
+    )
+    is_red, is_blue = red_row & red_column, ~red_row & ~red_column
+    red, green, blue = (colour.unsqueeze(1) for colour in sensed.unbind(1))
+    mosaic = torch.where(is_red, red, torch.where(is_blue, blue, green))
+    kernels = torch.tensor(_MALVAR, device=device).div(8).unsqueeze(1)
+    made = F.conv2d(mosaic, kernels)  # (B, 4, H, W)
+    cross, in_row, in_column, diagonal = (colour.unsqueeze(1) for colour in made.unbind(1))
+    mosaic, is_red, is_blue, red_row = mosaic[inner], is_red[inner], is_blue[inner], red_row[..., 2:-2, :]
+    return torch.cat(
+        (
+            torch.where(is_red, mosaic, torch.where(is_blue, diagonal, torch.where(red_row, in_row, in_column))),
+            torch.where(is_red | is_blue, cross, mosaic),
+            torch.where(is_blue, mosaic, torch.where(is_red, diagonal, torch.where(red_row, in_column, in_row))),
+        ),
+        dim=1,
+    )
+
+
+def _smooth(grain: Tensor, sigma_px: Tensor) -> Tensor:
+    """Blur by a Gaussian of its own width a picture, the energy of its taps 1.
+
+    Args:
+        grain: `(B, C, H + 6, W + 6)`, float.
+        sigma_px: `(B, 1, 1, 1)`, its deviation in pixels.
+
+    Returns:
+        Tensor: `(B, C, H, W)`.
+    """
     batch, channels, height, width = grain.shape
-    reach = torch.arange(-_REACH, _REACH + 1, device=grain.device)
+    reach = torch.arange(-_SMOOTHING_REACH, _SMOOTHING_REACH + 1, device=grain.device)
     taps = torch.exp(-(reach**2) / (2 * sigma_px.view(-1, 1) ** 2))
-    taps = taps / taps.square().sum(dim=1, keepdim=True).sqrt()  # (B, 2 · reach + 1)
+    taps = taps / taps.square().sum(dim=1, keepdim=True).sqrt()  # (B, 7)
     taps = taps.repeat_interleave(channels, dim=0)
-    # The grain goes on at the opposite border, several times round in a picture smaller than the reach.
-    rows, columns = (torch.arange(-_REACH, side + _REACH, device=grain.device) % side for side in (height, width))
-    flat = grain.reshape(1, batch * channels, height, width).index_select(2, rows).index_select(3, columns)
+    flat = grain.reshape(1, batch * channels, height, width)
     flat = F.conv2d(flat, taps.view(-1, 1, len(reach), 1), groups=batch * channels)
     flat = F.conv2d(flat, taps.view(-1, 1, 1, len(reach)), groups=batch * channels)
-    return flat.view(batch, channels, height, width)
+    return flat.view(batch, channels, *flat.shape[-2:])
