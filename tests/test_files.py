@@ -51,3 +51,19 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     assert [path.suffix for path in tmp_path.iterdir()] == [".unfinished"]
     remove_unfinished(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_living_process_is_writing_stays(tmp_path: Path) -> None:
+    waiting = (
+        "import pathlib, sys; from mprnet.files import written_whole\n"
+        "with written_whole(pathlib.Path(sys.argv[1])) as file: file.write_text('other'); print(flush=True); input()"
+    )
+    command = [sys.executable, "-c", waiting, str(tmp_path / "other")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with written_whole(tmp_path / "own") as unfinished:
+            unfinished.write_text("own")
+            remove_unfinished(tmp_path)
+        process.communicate("\n")
+    assert sorted((path.name, path.read_text()) for path in tmp_path.iterdir()) == [("other", "other"), ("own", "own")]

@@ -39,6 +39,7 @@ OPTIONAL = {
     "onnx",
     "onnxruntime",
     "openvino",
+    "pillow_heif",
     "pywt",
     "ray",
     "scipy",

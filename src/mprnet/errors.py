@@ -17,6 +17,10 @@ class ImageError(MPRNetError, ValueError):
     """A picture cannot be read, is too large, of an unsupported kind, or cannot be written."""
 
 
+class VideoError(ImageError):
+    """A video cannot be read, is of an unsupported kind, or cannot be written."""
+
+
 class DataError(MPRNetError, ValueError):
     """A data folder is missing, empty or incomplete, or its pairs do not match."""
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 _ENDING = ".unfinished"
+_WRITER = re.compile(rf"-(\d+){_ENDING}")
+_own: set[str] = set()
+"""The unfinished files that this process is writing."""
 
 
 @contextlib.contextmanager
@@ -33,7 +37,8 @@ def written_whole(path: Path) -> Iterator[Path]:
         ('whole', 1)
     """
     # A name of its own length: one built from a long name would be too long for the file system.
-    unfinished = path.with_name(f".{uuid.uuid4().hex}{_ENDING}")
+    unfinished = path.with_name(f".{uuid.uuid4().hex}-{os.getpid()}{_ENDING}")
+    _own.add(unfinished.name)
     try:
         yield unfinished
         with unfinished.open("r+b") as file:
@@ -42,9 +47,20 @@ def written_whole(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # it was renamed, or never made
             unfinished.unlink()
+        _own.discard(unfinished.name)
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what killed processes left half written in a folder that is one's own."""
+    """Remove what killed processes left half written in a folder; what a living one is writing stays."""
     for path in folder.glob(f".*{_ENDING}"):
-        path.unlink(missing_ok=True)
+        if not _is_being_written(path.name):
+            path.unlink(missing_ok=True)
+
+
+def _is_being_written(name: str) -> bool:
+    import psutil  # type: ignore[import-untyped, unused-ignore] # only here: most files are written without a look at other processes
+
+    writer = _WRITER.search(name)
+    if writer is None or int(writer[1]) == os.getpid():  # in a container every process may have the same number
+        return name in _own
+    return bool(psutil.pid_exists(int(writer[1])))

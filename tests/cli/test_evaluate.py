@@ -57,7 +57,7 @@ def test_a_broken_picture_is_named_and_the_exit_code_says_so(command, pairs, wei
         *("--stage", 1, "--report", out),
     )
     assert answer.code == 1
-    assert "[b]1.png is no PNG or JPEG picture" in answer.err
+    assert "[b]1.png is no picture of a kind that is read here" in answer.err
     assert "only 2 of 3" in " ".join(answer.out.split())
     stored = json.loads((out / "results.json").read_text())
     assert (stored["outputs"], stored["protocol"]) == (["stage1"], "rgb")

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -60,7 +63,7 @@ def test_a_failed_picture_is_one_line_and_a_failure_while_the_others_are_done(co
     assert answer.code == 1
     assert answer.err == "mprnet: broken.png is empty (0 bytes); copy or download it again\n"
     assert answer.out.endswith("2 restored, 1 failed\n")
-    assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.png", "b.jpg"]
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.png", "b.jpg", "mprnet-log.jsonl"]
 
 
 def test_what_exists_is_replaced_only_when_asked(command, weights, folder):
@@ -77,6 +80,14 @@ def test_what_exists_is_replaced_only_when_asked(command, weights, folder):
     [
         (("a.png",), "nothing says what to undo; give --task derain|deblur|denoise, or --weights"),
         (("a.png", "--task", "dehaze"), "--task is 'dehaze'; expected one of derain, deblur, denoise"),
+        (("a.png", "--task", "derain,fog"), "--task is 'fog'; expected one of derain, deblur, denoise"),
+        (("a.png", "--task", "derain,deblur", "--weights", "w.pth"), "--weights stand for one task, but --task names"),
+        (("a.png", "--task", "derain", "--stage", "4"), "stage is 4; expected 1, 2, 3 or auto"),
+        (("a.png", "--task", "derain", "--stage", "last"), "stage is 'last'; expected 1, 2, 3 or auto"),
+        (("a.png", "--task", "derain", "--stage", "auto"), "stage 'auto' and a budget of seconds belong together"),
+        (("a.png", "--task", "derain", "--strength", "2"), "strength is 2.0; expected 0 to 1"),
+        (("a.png", "--task", "derain", "--format", "psd"), "'psd' is no format of pictures"),
+        (("-", "a.png", "--task", "derain"), "a pipe takes one picture, but 2 inputs are given; give - alone"),
         (("a.png", "--weights", "none.pth"), "no weights none.pth"),
     ],
 )
@@ -96,6 +107,148 @@ def test_on_a_terminal_a_bar_is_shown_and_what_is_piped_stays_plain(command, wei
     assert "2/2" in answer.err
     assert " s each, 0:00:0" in answer.err
     assert "mprnet: broken.png is empty" in answer.err
+
+
+def test_what_is_done_is_skipped_and_a_changed_setting_is_not(command, weights, folder):
+    words = ("restore", "--weights", weights, "a.png", "b.jpg", "-o", "out")
+    assert command(*words).code == 0
+    assert command(*words) == (0, "0 restored, 2 skipped, 0 failed\n", "")
+    assert command("restore", "--weights", weights, "a.png", "-o", "out").out == "0 restored, 1 skipped, 0 failed\n"
+    answer = command(*words, "--stage", "1")
+    assert (answer.code, answer.out) == (1, "0 restored, 2 failed\n")
+    assert "out/a.png exists, and it was restored with other settings" in answer.err.replace("\\", "/")
+    assert command(*words, "--stage", "1", "--overwrite").out.endswith("2 restored, 0 failed\n")
+
+
+def test_a_log_can_be_asked_for(command, weights, folder):
+    words = ("restore", "--weights", weights, "a.png", "--log", "log.jsonl")
+    assert command(*words).code == 0
+    assert command(*words) == (0, "0 restored, 1 skipped, 0 failed\n", "")
+    assert (folder / "log.jsonl").read_text().count("\n") == 6
+
+
+def test_a_quoted_pattern_is_looked_up(command, weights, folder):
+    answer = command("restore", "--weights", weights, "*.png", "-o", "out")
+    assert answer == (0, f"a.png -> {Path('out', 'a.png')}\n", "")
+
+
+def test_several_tasks_follow_each_other(command, folder, monkeypatch):
+    from mprnet.restoration import Restorer
+
+    seen = []
+
+    def restore_pixels(self, pixels, *, out=None, **more):
+        seen.append((self.model.config, pixels.dtype.name))
+        return pixels
+
+    monkeypatch.setattr(Restorer, "restore_pixels", restore_pixels)
+    assert command("restore", "--task", "denoise,deblur", "a.png").code == 0
+    expected = [Restorer.from_pretrained(task).model.config for task in ("denoise", "deblur")]
+    assert seen == [(config, "uint16") for config in expected]
+
+
+def test_what_decides_the_picture_reaches_the_network(command, weights, folder, monkeypatch):
+    from mprnet.restoration import Restorer
+
+    seen = []
+
+    def restore_pixels(self, pixels, *, out=None, stage, strength, progress):
+        seen.append((self.local, self.ensemble, self.tile_px, stage, strength))
+        return pixels
+
+    monkeypatch.setattr(Restorer, "restore_pixels", restore_pixels)
+    options = ("--no-local", "--ensemble", "--tile-px", "128", "--stage", "2", "--strength", "0.5", "--device", "cpu")
+    assert command("restore", "--weights", weights, "a.png", *options).code == 0
+    assert seen == [(False, True, 128, 2, 0.5)]
+
+
+def test_strength_zero_changes_nothing(command, weights, folder):
+    noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    Image.fromarray(noise).save("noise.png")
+    assert command("restore", "--weights", weights, "noise.png", "--strength", "0").code == 0
+    with Image.open("noise_restored.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), noise)
+
+
+def test_the_ensemble_and_the_budget_are_taken(command, weights, folder):
+    words = ("restore", "--weights", weights, "a.png", "-o")
+    assert command(*words, "plain.png").code == 0
+    assert command(*words, "mean.png", "--ensemble").code == 0
+    assert command(*words, "auto.png", "--stage", "auto", "--budget-seconds", "1e-9").code == 0
+    assert command(*words, "first.png", "--stage", "1").code == 0
+    assert (folder / "auto.png").read_bytes() == (folder / "first.png").read_bytes()
+    assert (folder / "mean.png").stat().st_size > 0
+
+
+def test_before_and_after_are_laid_side_by_side(command, weights, folder):
+    assert command("restore", "--weights", weights, "a.png", "-o", "out", "--compare").code == 0
+    with Image.open("out/a_compare.jpg") as image:
+        assert image.width > 2 * 13
+
+
+def test_format_quality_and_subsampling_are_taken(command, weights, folder):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save("noise.png")
+    words = ("restore", "--weights", weights, "noise.png", "--format", "jpg", "-o")
+    assert command(*words, "good").code == 0
+    assert command(*words, "small", "--quality", "30", "--subsampling", "4:2:0").code == 0
+    good, small = ((folder / name / "noise.jpg").stat().st_size for name in ("good", "small"))
+    assert small < good / 2
+
+
+PROGRAM = [sys.executable, "-c", "import mprnet.cli; mprnet.cli.main()"]
+
+
+def test_a_picture_goes_through_a_pipe_both_ways(weights, folder):
+    def pipe(*words, given=None):
+        command = [*PROGRAM, "restore", "--weights", weights, *words]
+        return subprocess.run(command, input=given, capture_output=True, timeout=120)
+
+    done = pipe("-", given=(folder / "b.jpg").read_bytes())
+    assert (done.returncode, done.stderr) == (0, b"")
+    with Image.open(io.BytesIO(done.stdout)) as image:
+        assert (image.format, image.size) == ("JPEG", (13, 7))
+    assert pipe("-", "-o", "new/c.png", "--format", "png", given=done.stdout).stdout == b""
+    from_file = pipe("new/c.png", "-o", "-", "--format", "webp")
+    with Image.open(io.BytesIO(from_file.stdout)) as image:
+        assert image.format == "WEBP"
+
+
+def test_what_is_no_picture_sends_nothing_through_a_pipe(weights, folder):
+    command = [*PROGRAM, "restore", "--weights", weights, "-"]
+    done = subprocess.run(command, input=b"text", capture_output=True, text=False, timeout=120)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.startswith(b"mprnet: standard input is no picture")
+    assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes work differently")
+def test_a_reader_that_goes_away_is_no_traceback(weights, folder):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)).save("large.bmp")
+    with subprocess.Popen(
+        [*PROGRAM, "restore", "--weights", weights, "large.bmp", "-o", "-"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        process.stdout.close()
+        err = process.stderr.read()
+        assert process.wait(timeout=120) == 1
+    assert err.count("\n") <= 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+def test_control_characters_of_a_name_are_shown_and_not_obeyed(command, weights, folder):
+    (folder / "a.png").rename("new\n\x1b[2Jline.png")
+    answer = command("restore", "--weights", weights, "new\n\x1b[2Jline.png", "no\rne.png", "-o", "out")
+    assert answer.out.startswith("new\\n\\x1b[2Jline.png -> out/new\\n\\x1b[2Jline.png\n")
+    assert answer.err.startswith("mprnet: no\\rne.png does not exist")
+
+
+@pytest.mark.parametrize("name", ["雨 🌧.png", "дождь.png", "مطر.png"])
+def test_names_of_any_script_are_shown_as_they_are(command, weights, folder, name):
+    (folder / "a.png").rename(name)
+    assert command("restore", "--weights", weights, name, "-o", "out").out == f"{name} -> {Path('out', name)}\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a file system that takes any bytes for a name")

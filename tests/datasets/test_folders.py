@@ -24,7 +24,7 @@ def test_what_is_no_picture_or_is_hidden_or_lies_deeper_is_passed_over(tmp_path,
     draw(tmp_path / "a.png")
     draw(tmp_path / "deeper/b.png")
     (tmp_path / "folder.png").mkdir()
-    for name in ("notes.txt", "._a.png", ".b.unfinished", "c.tif"):
+    for name in ("notes.txt", "._a.png", ".b.unfinished", "c.psd"):
         (tmp_path / name).write_text("no picture")
     assert names(list_pictures(tmp_path)) == ["a.png"]
 
@@ -35,7 +35,7 @@ def test_a_folder_without_pictures_is_an_error_that_says_what_is_wrong(tmp_path,
     with pytest.raises(DataError, match=r"a\.png is not a folder"):
         list_pictures(draw(tmp_path / "a.png"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"empty holds no picture; expected files that end in \.jpeg, \.jpg, \.png"):
+    with pytest.raises(DataError, match=r"empty holds no picture; expected files that end in \.avif, \.bmp, "):
         list_pictures(tmp_path / "empty")
 
 
@@ -81,6 +81,17 @@ def test_a_paired_folder_without_one_side_is_an_error(tmp_path, draw):
 def test_pictures_are_read_as_rgb(tmp_path, draw):
     pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     assert np.array_equal(read_rgb(draw(tmp_path / "a.png", pixels)), pixels)
+    grey = draw(tmp_path / "grey.png", pixels[..., 0])
+    assert np.array_equal(read_rgb(grey), np.repeat(pixels[..., :1], 3, axis=2))
     (tmp_path / "b.png").write_bytes(b"")
     with pytest.raises(ImageError, match="is empty"):
         read_rgb(tmp_path / "b.png")
+
+
+def test_what_8_bits_of_rgb_would_lose_is_refused(tmp_path, draw):
+    opaque = np.full((2, 4, 4), 255, np.uint8)
+    assert read_rgb(draw(tmp_path / "opaque.png", opaque)).shape == (2, 4, 3)
+    with pytest.raises(ImageError, match="has transparent places"):
+        read_rgb(draw(tmp_path / "clear.png", opaque - 1))
+    with pytest.raises(ImageError, match="has 16 bits a channel"):
+        read_rgb(draw(tmp_path / "deep.png", np.zeros((2, 4), np.uint16)))

@@ -7,7 +7,6 @@ import struct
 import zlib
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -91,49 +90,55 @@ def test_the_exif_orientation_is_applied_once(orientation, format_, tmp_path):
     assert ORIENTATION not in kept
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "P"])
-def test_grey_and_palette_pictures_become_rgb(mode, pixels, tmp_path):
+@pytest.mark.parametrize("mode", ["1", "L"])
+def test_grey_pictures_stay_grey(mode, pixels, tmp_path):
     image = Image.fromarray(pixels).convert(mode)
+    image.save(tmp_path / "a.png")
+    picture = read_image(tmp_path / "a.png")
+    assert picture.is_grey
+    assert np.array_equal(picture.pixels[..., 0], np.array(image.convert("L")))
+    assert np.array_equal(picture.rgb(), np.array(image.convert("RGB")))
+
+
+def test_palette_pictures_become_rgb(pixels, tmp_path):
+    image = Image.fromarray(pixels).convert("P")
     image.save(tmp_path / "a.png")
     assert np.array_equal(read_image(tmp_path / "a.png").pixels, np.array(image.convert("RGB")))
 
 
-def test_the_profile_of_a_grey_picture_is_not_kept_for_its_colours(pixels, tmp_path):
-    Image.fromarray(pixels).convert("L").save(tmp_path / "grey.png", icc_profile=profile())
-    Image.fromarray(pixels).save(tmp_path / "colour.png", icc_profile=profile())
-    assert read_image(tmp_path / "grey.png").icc_profile is None
-    assert read_image(tmp_path / "colour.png").icc_profile == profile()
+def test_a_profile_is_kept_in_grey_and_in_colour(pixels, tmp_path):
+    for name, mode in (("grey.png", "L"), ("colour.png", "RGB"), ("few.png", "P")):
+        Image.fromarray(pixels).convert(mode).save(tmp_path / name, icc_profile=profile())
+        assert read_image(tmp_path / name).icc_profile == profile()
 
 
-def test_an_alpha_channel_that_is_opaque_is_left_out(pixels, tmp_path):
-    Image.fromarray(pixels).convert("RGBA").save(tmp_path / "a.png")
-    assert np.array_equal(read_image(tmp_path / "a.png").pixels, pixels)
-
-
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "RGB"])
-def test_a_transparent_picture_is_refused(mode, tmp_path):
-    image = Image.new(mode, (4, 4))
-    options = {"transparency": (0, 0, 0) if mode == "RGB" else 0} if mode in ("P", "RGB") else {}
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "RGB", "L"])
+def test_transparency_is_read_whatever_way_it_is_stored(mode, tmp_path):
+    image = Image.new(mode, (4, 3))
+    options = {"transparency": (0, 0, 0) if mode == "RGB" else 0} if mode in ("P", "RGB", "L") else {}
     image.save(tmp_path / "a.png", **options)
-    with pytest.raises(ImageError, match="transparent in places, which is not supported yet"):
-        read_image(tmp_path / "a.png")
+    picture = read_image(tmp_path / "a.png")
+    assert picture.alpha.tolist() == np.zeros((3, 4)).tolist()
+    assert picture.is_grey == (mode in ("LA", "L"))
 
 
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_16_bits_are_refused_rather_than_halved(channels, tmp_path):
-    cv2.imwrite(str(tmp_path / "a.png"), np.full((4, 4, channels), 65535, np.uint16))
-    with pytest.raises(ImageError, match="16 bits a channel, which is not supported yet"):
-        read_image(tmp_path / "a.png")
+def test_cmyk_becomes_srgb_through_its_profile(tmp_path):
+    inks = np.random.default_rng(0).integers(0, 256, (9, 8, 4), np.uint8)
+    image = Image.fromarray(inks, "CMYK")
+    image.save(tmp_path / "plain.tif")
+    plain = read_image(tmp_path / "plain.tif")
+    assert np.array_equal(plain.pixels, np.array(image.convert("RGB")))
+    assert (plain.stored_as, plain.icc_profile) == ("CMYK", None)
+    image.save(tmp_path / "damaged.tif", icc_profile=b"no profile")
+    assert np.array_equal(read_image(tmp_path / "damaged.tif").pixels, plain.pixels)
 
 
-def test_cmyk_and_animations_are_refused(tmp_path):
-    Image.new("CMYK", (4, 4)).save(tmp_path / "a.jpg")
-    with pytest.raises(ImageError, match="CMYK"):
-        read_image(tmp_path / "a.jpg")
+def test_an_animation_is_refused_where_one_picture_is_asked_for(tmp_path):
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
-    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
-    with pytest.raises(ImageError, match="an animation"):
-        read_image(tmp_path / "a.png")
+    for name in ("a.png", "a.gif", "a.webp"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+        with pytest.raises(ImageError, match="has an animation; expected one picture"):
+            read_image(tmp_path / name)
 
 
 def png_of_size(width, height):
@@ -168,13 +173,14 @@ def test_a_truncated_file_is_refused(format_, share, tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     Image.fromarray(noise).save(whole, format_)
     (tmp_path / "a").write_bytes(whole.getvalue()[: int(len(whole.getvalue()) * share)])
-    with pytest.raises(ImageError, match=r"a is (truncated or damaged|no PNG or JPEG picture)") as refused:
+    with pytest.raises(ImageError, match=r"a is truncated(, damaged,)? or ") as refused:
         read_image(tmp_path / "a")
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"", "is empty"), (b"hello", "is no PNG or JPEG"), (b"\xff\xd8\xff", "no PNG or JPEG")]
+    ("content", "message"),
+    [(b"", "is empty"), (b"hello", "is no picture of a kind"), (b"\xff\xd8\xff", "is truncated, damaged, or")],
 )
 def test_what_is_no_picture_is_refused(content, message, tmp_path):
     (tmp_path / "a.jpg").write_bytes(content)
@@ -218,8 +224,8 @@ def test_damaged_bytes_give_a_picture_or_a_clear_error(tmp_path_factory, seed, c
     path.write_bytes(content)
     with contextlib.suppress(ImageError):
         pixels = read_image(path, max_pixels=1_000_000).pixels
-        assert pixels.dtype == np.uint8
-        assert pixels.shape[2] == 3
+        assert pixels.dtype in (np.uint8, np.uint16)
+        assert pixels.shape[2] in (1, 3)
 
 
 def test_sloppy_exif_does_not_lose_the_picture(tmp_path):
@@ -228,7 +234,8 @@ def test_sloppy_exif_does_not_lose_the_picture(tmp_path):
     Image.fromarray(smooth(16, 24)).save(tmp_path / "a.jpg", exif=bytes(exif))
     picture = read_image(tmp_path / "a.jpg")
     assert picture.pixels.shape == (24, 16, 3)
-    assert picture.exif is None
+    write_image(picture, tmp_path / "b.jpg")
+    assert read_image(tmp_path / "b.jpg").exif == picture.exif
 
 
 # Writing
@@ -252,7 +259,7 @@ def test_jpeg_keeps_fine_colours(pixels, tmp_path):
         assert image.format == "JPEG"
         assert [component[1:3] for component in image.layer] == [(1, 1)] * 3  # 4:4:4
     assert np.abs(read_image(tmp_path / "a.jpeg").pixels.astype(int) - pixels).mean() < 4
-    write_image(pixels, tmp_path / "b.jpeg", jpeg_quality=20)
+    write_image(pixels, tmp_path / "b.jpeg", quality=20)
     assert (tmp_path / "b.jpeg").stat().st_size < 0.8 * (tmp_path / "a.jpeg").stat().st_size
 
 
@@ -296,7 +303,7 @@ def test_an_interrupted_write_leaves_nothing(error, pixels, tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("a.tiff", "ends in '.tiff'; expected one of .png"),
+        ("a.psd", "ends in '.psd'; expected one of .png"),
         ("none/a.png", "No such file"),
         ("file.txt/a.png", "Not a directory"),
         ("x" * 252 + ".png", "File name too long"),
@@ -316,7 +323,7 @@ def test_a_folder_is_not_replaced(pixels, tmp_path):
 
 
 def test_a_picture_too_wide_for_jpeg_is_one_clear_line(tmp_path):
-    with pytest.raises(ImageError, match=r"a\.jpg cannot be written: "):
+    with pytest.raises(ImageError, match=r"a\.jpg cannot be written: the picture is 65536×1, JPEG holds 65500"):
         write_image(np.zeros((1, 65_536, 3), np.uint8), tmp_path / "a.jpg")
     assert list(tmp_path.iterdir()) == []
 

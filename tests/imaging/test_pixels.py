@@ -6,6 +6,7 @@ import torch
 
 from mprnet.errors import ImageError
 from mprnet.imaging import to_pixels, to_tensor
+from mprnet.imaging.pixels import to_8_bits
 
 
 def test_every_8_bit_value_survives_the_way_there_and_back():
@@ -16,6 +17,20 @@ def test_every_8_bit_value_survives_the_way_there_and_back():
     assert (picture.min(), picture.max()) == (0, 1)
     assert picture[2, 0, 1] == pixels[0, 1, 2] / np.float32(255)
     assert np.array_equal(to_pixels(picture), pixels)
+
+
+def test_every_16_bit_value_survives_the_way_there_and_back():
+    pixels = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
+    picture = to_tensor(pixels)
+    assert picture.shape == (1, 256, 256)
+    assert (picture.min(), picture.max()) == (0, 1)
+    assert to_pixels(picture, depth=16).dtype == np.uint16
+    assert np.array_equal(to_pixels(picture, depth=16), pixels)
+
+
+def test_16_bits_are_rounded_to_the_nearest_of_8():
+    values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    assert np.array_equal(to_8_bits(values), np.rint(values / 257).astype(np.uint8))
 
 
 def test_a_tensor_has_memory_of_its_own():
@@ -41,7 +56,7 @@ def test_infinite_values_are_the_ends_of_the_range_but_nan_is_refused():
 
 
 @pytest.mark.parametrize(
-    "picture", [torch.zeros(1, 3, 4, 4), torch.zeros(1, 4, 4), torch.zeros(3, 4, 4).byte(), torch.zeros(3, 0, 4)]
+    "picture", [torch.zeros(1, 3, 4, 4), torch.zeros(2, 4, 4), torch.zeros(3, 4, 4).byte(), torch.zeros(3, 0, 4)]
 )
 def test_another_shape_or_dtype_of_tensor_is_refused(picture):
     with pytest.raises(ImageError, match="expected a float tensor"):

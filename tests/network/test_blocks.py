@@ -31,12 +31,22 @@ def test_upsampling_doubles_bilinearly_then_narrows(features):
     torch.testing.assert_close(block(constant), block.narrow(constant)[..., :1, :1].expand(1, 3, 10, 10))
 
 
-def test_attention_weighs_whole_channels_between_0_and_1(features):
-    weighed = ChannelAttention(4, reduction=2, bias=True)(features)
-    gates = weighed / features
-    torch.testing.assert_close(gates, gates[..., :1, :1].expand_as(gates))
+def test_attention_weighs_whole_channels_between_0_and_1_and_adds(features):
+    identity = torch.rand(features.shape, generator=torch.Generator().manual_seed(1))
+    added = ChannelAttention(4, reduction=2, bias=True)(features, identity)
+    gates = (added - identity) / features
+    torch.testing.assert_close(gates, gates[..., :1, :1].expand_as(gates), rtol=1e-3, atol=1e-3)
     assert (gates > 0).all()
     assert (gates < 1).all()
+
+
+def test_a_cab_without_gradients_equals_one_with_and_leaves_what_it_was_given(features):
+    block = CAB(4, 3, 2, bias=False, activation=torch.nn.PReLU())
+    given = features.clone()
+    with torch.no_grad():
+        without = block(given)
+    torch.testing.assert_close(without, block(features).detach())
+    assert torch.equal(given, features)
 
 
 def test_a_cab_without_weights_is_the_identity(features):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,3 +23,34 @@ def make_network():
 def restorer():
     """A restorer of a small network of random weights."""
     return Restorer(small_network())
+
+
+class Inverter:
+    """Stands for a restorer and turns pictures into their negatives, so that tests can tell what became of them."""
+
+    local, crop_px, ensemble, dtype = "auto", 256, False, torch.float32
+
+    def __init__(self, **network):
+        self.model = small_network(**network)
+        self.calls = []
+
+    def restore_pixels(self, pixels, *, out=None, stage=3, strength=1.0, progress=lambda _: None):
+        self.calls.append((pixels.shape, pixels.dtype.name, stage, strength))
+        progress(0.5)
+        out = np.empty_like(pixels) if out is None else out
+        np.subtract(np.iinfo(pixels.dtype).max, pixels, out=out)
+        progress(1)
+        return out
+
+    def choose_stage(self, size_hw, budget_seconds):
+        return min(3, max(1, int(budget_seconds)))
+
+
+@pytest.fixture
+def inverter():
+    return Inverter()
+
+
+@pytest.fixture
+def make_inverter():
+    return Inverter

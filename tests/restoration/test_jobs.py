@@ -1,15 +1,31 @@
 from __future__ import annotations
 
+import errno
+import json
 import os
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from mprnet.errors import ConfigError
-from mprnet.restoration import Job, restore_files
+from mprnet.imaging import FORMATS
+from mprnet.restoration import Job, PictureOptions, Skipped, jobs, pictures, restore_files
+from mprnet.restoration.journal import NAME, sha256_of
+
+OVERWRITE = PictureOptions(overwrite=True)
+
+
+@pytest.fixture
+def restorer(inverter):
+    """What becomes of files does not depend on the network."""
+    return inverter
 
 
 @pytest.fixture
@@ -26,7 +42,12 @@ def draw(*paths, colour="teal"):
 
 
 def files(root="."):
-    return sorted(str(path.relative_to(root)) for path in Path(root).rglob("*") if path.is_file())
+    """All files but logs."""
+    return sorted(str(path.relative_to(root)) for path in Path(root).rglob("*") if path.is_file() and path.name != NAME)
+
+
+def log(root="out"):
+    return [json.loads(line) for line in Path(root, NAME).read_text().splitlines()]
 
 
 def reasons(report):
@@ -59,7 +80,7 @@ def test_an_output_without_the_ending_of_a_picture_is_a_folder(restorer, folder)
 
 def test_a_kind_of_picture_that_cannot_be_written_is_no_folder_s_name(restorer, folder):
     draw("a.png")
-    assert "ends in '.webp'; expected one of .png" in reasons(restore_files(restorer, ["a.png"], "out.webp"))[0]
+    assert "ends in '.psd'; expected one of .png" in reasons(restore_files(restorer, ["a.png"], "out.psd"))[0]
     assert files() == ["a.png"]
 
 
@@ -87,7 +108,7 @@ def test_one_broken_picture_does_not_stop_the_others(restorer, folder):
     report = restore_files(restorer, ["in", "none.png"], "out")
     assert files("out") == ["a.png", "c.png"]
     assert [failure.source.name for failure in report.failures] == ["b.png", "none.png"]
-    assert reasons(report)[0].startswith(str(Path("in", "b.png")) + " is no PNG or JPEG")
+    assert reasons(report)[0].startswith(str(Path("in", "b.png")) + " is no picture of a kind")
     assert "none.png does not exist" in reasons(report)[1]
 
 
@@ -99,7 +120,7 @@ def test_what_exists_is_kept_unless_overwritten(restorer, folder):
     assert (folder / "out/a.png").read_text() == "precious"
     assert files("out") == ["a.png", "b.png"]
     assert reasons(report) == [f"{Path('out', 'a.png')} exists; choose another name or ask to overwrite it"]
-    assert len(restore_files(restorer, ["in"], "out", overwrite=True).restored) == 2
+    assert len(restore_files(restorer, ["in"], "out", options=OVERWRITE).restored) == 2
     Image.open(folder / "out/a.png").close()
 
 
@@ -108,7 +129,7 @@ def test_an_input_is_never_replaced(restorer, folder, output):
     draw("in/a.png")
     (folder / "link").symlink_to("in")
     before = (folder / "in/a.png").read_bytes()
-    report = restore_files(restorer, ["in/a.png"], output, overwrite=True)
+    report = restore_files(restorer, ["in/a.png"], output, options=OVERWRITE)
     assert len(report.failures) == 1
     assert "which is an input; choose another output" in reasons(report)[0]
     assert (folder / "in/a.png").read_bytes() == before
@@ -122,7 +143,7 @@ def test_a_folder_cannot_be_input_and_output(restorer, folder, inputs, output):
     (folder / "link").symlink_to("in")
     before = (folder / "in/a.png").read_bytes()
     with pytest.raises(ConfigError, match="in is input and output at once; choose another output"):
-        restore_files(restorer, inputs, output, overwrite=True)
+        restore_files(restorer, inputs, output, options=OVERWRITE)
     assert (folder / "in/a.png").read_bytes() == before
 
 
@@ -130,7 +151,7 @@ def test_an_input_is_not_replaced_by_the_restoration_of_another(restorer, folder
     draw("a/x.png", colour="red")
     draw("b/x.png", colour="blue")
     before = (folder / "b/x.png").read_bytes()
-    report = restore_files(restorer, ["a/x.png", "b/x.png"], "b", overwrite=True)
+    report = restore_files(restorer, ["a/x.png", "b/x.png"], "b", options=OVERWRITE)
     assert [failure.source.parent.name for failure in report.failures] == ["a", "b"]
     assert (folder / "b/x.png").read_bytes() == before
 
@@ -154,7 +175,7 @@ def test_a_picture_given_twice_is_restored_once(restorer, folder):
 def test_results_of_an_earlier_run_inside_the_folder_are_no_inputs(restorer, folder):
     draw("in/a.png")
     restore_files(restorer, ["in"], "in/out")
-    restore_files(restorer, ["in"], "in/out", overwrite=True)
+    restore_files(restorer, ["in"], "in/out", options=OVERWRITE)
     assert files("in") == ["a.png", "out/a.png"]
 
 
@@ -192,7 +213,8 @@ def test_a_name_that_is_too_long_is_a_failure(restorer, folder):
 
 def test_an_empty_folder_is_a_failure(restorer, folder):
     (folder / "in").mkdir()
-    assert reasons(restore_files(restorer, ["in"])) == ["in has no PNG or JPEG files; expected at least one"]
+    reason = f"in has no pictures; expected at least one of {', '.join(FORMATS)}"
+    assert reasons(restore_files(restorer, ["in"])) == [reason]
     assert files() == []
 
 
@@ -243,6 +265,20 @@ def test_the_watcher_sees_every_picture_begin_and_end(restorer, folder):
     assert (outcomes[1],) == report.failures
 
 
+@pytest.mark.parametrize("kind", ["a.png", "a.gif"])
+def test_a_watcher_s_error_is_not_taken_for_one_of_the_picture(restorer, folder, kind):
+    frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "lime")]
+    frames[0].save(kind, save_all=kind == "a.gif", append_images=frames[1:])
+
+    def gone(step):
+        if step.fraction:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    with pytest.raises(BrokenPipeError):
+        restore_files(restorer, [kind], watch=gone)
+    assert files() == [kind]
+
+
 def test_an_interrupted_run_keeps_what_was_finished_and_leaves_nothing_half(restorer, folder):
     draw("a.png", "b.png")
 
@@ -253,3 +289,453 @@ def test_an_interrupted_run_keeps_what_was_finished_and_leaves_nothing_half(rest
     with pytest.raises(KeyboardInterrupt):
         restore_files(restorer, ["a.png", "b.png"], watch=interrupt)
     assert files() == ["a.png", "a_restored.png", "b.png"]
+
+
+# What is done is skipped
+
+
+def stamps(root="out"):
+    return {path: path.stat().st_mtime_ns for path in Path(root).rglob("*.*") if path.name != NAME}
+
+
+def test_what_is_done_is_skipped(restorer, folder):
+    draw("in/a.png", "in/deep/b.jpg")
+    first = restore_files(restorer, ["in"], "out")
+    before, worked = stamps(), len(restorer.calls)
+    second = restore_files(restorer, ["in"], "out")
+    assert (len(first.restored), first.skipped) == (2, ())
+    assert second.skipped == tuple(Skipped(job.source, job.target) for job in first.restored)
+    assert (second.restored, second.failures) == ((), ())
+    assert (stamps(), len(restorer.calls)) == (before, worked)
+
+
+def test_the_content_counts_and_not_the_name_of_the_source(restorer, folder):
+    draw("in/a.png")
+    restore_files(restorer, ["in"], "out")
+    (folder / "in").rename("elsewhere")
+    assert len(restore_files(restorer, ["elsewhere"], "out").skipped) == 1
+
+
+def test_only_what_is_new_or_gone_is_restored(restorer, folder):
+    draw("in/a.png", "in/b.png")
+    restore_files(restorer, ["in"], "out")
+    (folder / "out/a.png").unlink()
+    draw("in/c.png")
+    report = restore_files(restorer, ["in"], "out")
+    assert [job.source.name for job in report.restored] == ["a.png", "c.png"]
+    assert [job.source.name for job in report.skipped] == ["b.png"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda: draw("in/a.png", colour="red"), f"{Path('in/a.png')} has changed since it was restored"),
+        (lambda: draw("out/a.png", colour="red"), f"it is not what was written to it, from {Path('in/a.png')}"),
+        (lambda: {"stage": 2}, "it was restored with other settings"),
+        (lambda: {"strength": 0.5}, "it was restored with other settings"),
+    ],
+)
+def test_what_would_become_another_picture_is_refused_and_redone_when_asked(restorer, folder, change, reason):
+    draw("in/a.png", "in/b.png")
+    restore_files(restorer, ["in"], "out")
+    options = change() or {}
+    before = (folder / "out/a.png").read_bytes()
+    report = restore_files(restorer, ["in"], "out", options=PictureOptions(**options))
+    assert f"{Path('out/a.png')} exists, and {reason}; choose another output or ask to overwrite it" in reasons(report)
+    assert len(report.failures) + len(report.skipped) == 2
+    assert (folder / "out/a.png").read_bytes() == before
+    redone = PictureOptions(overwrite=True, **options)
+    assert len(restore_files(restorer, ["in"], "out", options=redone).restored) == 2
+    assert len(restore_files(restorer, ["in"], "out", options=PictureOptions(**options)).skipped) == 2
+
+
+def test_other_weights_are_other_settings(restorer, make_inverter, folder):
+    draw("in/a.png")
+    restore_files(restorer, ["in"], "out")
+    report = restore_files(make_inverter(num_cab=2), ["in"], "out")
+    assert "other settings" in reasons(report)[0]
+
+
+def test_overwriting_redoes_what_is_done(restorer, folder):
+    draw("in/a.png")
+    restore_files(restorer, ["in"], "out")
+    assert len(restore_files(restorer, ["in"], "out", options=OVERWRITE).restored) == 1
+
+
+def test_a_strip_that_is_missing_is_made_without_overwriting(restorer, folder):
+    draw("in/a.png")
+    restore_files(restorer, ["in"], "out")
+    before = (folder / "out/a.png").read_bytes()
+    compare = PictureOptions(compare=True)
+    assert len(restore_files(restorer, ["in"], "out", options=compare).restored) == 1
+    assert files("out") == ["a.png", "a_compare.jpg"]
+    assert (folder / "out/a.png").read_bytes() == before
+    assert len(restore_files(restorer, ["in"], "out", options=compare).skipped) == 1
+
+
+def test_what_is_restored_beside_its_source_is_skipped_with_a_log_only(restorer, folder):
+    draw("a.png")
+    restore_files(restorer, ["a.png"], log="logs/mine.jsonl")
+    assert len(restore_files(restorer, ["a.png"], log="logs/mine.jsonl").skipped) == 1
+    assert "a_restored.png exists; choose another name" in reasons(restore_files(restorer, ["a.png"]))[0]
+    assert files() == ["a.png", "a_restored.png", "logs/mine.jsonl"]
+
+
+def test_one_log_stands_for_those_of_all_folders(restorer, folder):
+    draw("in/a.png", "b.png")
+    restore_files(restorer, ["in", "b.png"], log="mine.jsonl")
+    assert not list(folder.rglob(NAME))
+    assert len(restore_files(restorer, ["in", "b.png"], log="mine.jsonl").skipped) == 2
+
+
+def test_a_log_that_is_none_of_ours_is_left_alone_and_nothing_is_done(restorer, folder):
+    draw("in/a.png")
+    (folder / "notes").write_text("precious")
+    with pytest.raises(ConfigError, match="notes is no log of mprnet"):
+        restore_files(restorer, ["in"], log="notes")
+    assert (folder / "notes").read_text() == "precious"
+    assert files() == ["in/a.png", "notes"]
+
+
+def test_the_log_says_what_came_of_every_picture(restorer, folder):
+    draw("in/a.png")
+    (folder / "in/b.png").write_bytes(b"")
+    restore_files(restorer, ["in", "none.png"], "out")
+    run, a, b, none, end = log()
+    assert run["run"]["stage"] == 3
+    assert len(run["run"]["networks"][0]["weights_sha256"]) == 64
+    assert a.pop("seconds") >= 0
+    assert a == {
+        "source": str(Path("in/a.png")),
+        "target": "a.png",
+        "source_sha256": sha256_of(Path("in/a.png")),
+        "target_sha256": sha256_of(Path("out/a.png")),
+        "settings": run["run"]["digest"],
+        "outcome": "restored",
+    }
+    assert b["reason"] == f"{Path('in/b.png')} is empty (0 bytes); copy or download it again"
+    assert (b["outcome"], none["outcome"], none["source"]) == ("failed", "failed", "none.png")
+    assert end["summary"].pop("seconds") >= 0
+    assert end == {"summary": {"restored": 1, "skipped": 0, "failed": 2, "interrupted": False}}
+    restore_files(restorer, ["in/a.png"], "out")
+    assert [line.get("outcome") for line in log()[5:]] == [None, "skipped", None]
+
+
+def test_an_interrupted_run_says_so_and_the_next_one_goes_on(restorer, folder):
+    draw("in/a.png", "in/b.png", "in/c.png")
+
+    def interrupt(step):
+        if step.source.name == "c.png" and step.fraction > 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        restore_files(restorer, ["in"], "out", watch=interrupt)
+    assert files("out") == ["a.png", "b.png"]
+    assert log()[-1]["summary"]["interrupted"] is True
+    report = restore_files(restorer, ["in"], "out")
+    assert (len(report.skipped), len(report.restored)) == (2, 1)
+
+
+def test_a_run_that_was_killed_between_log_and_name_is_taken_up(restorer, folder, monkeypatch):
+    draw("in/a.png")
+
+    class Killed(BaseException):
+        pass
+
+    rename = Path.replace
+
+    def replace(path, target):
+        if target.name == "a.png":
+            raise Killed
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace)
+        with pytest.raises(Killed):
+            restore_files(restorer, ["in"], "out")
+    assert files("out") == []
+    assert log()[1]["outcome"] == "restored"
+    assert len(restore_files(restorer, ["in"], "out").restored) == 1
+
+
+KILLED = """
+import os, pathlib, signal, sys, time
+sys.path.insert(0, sys.argv[1])
+from conftest import Inverter
+from mprnet.restoration import restore_files
+
+class Slow(Inverter):
+    def restore_pixels(self, pixels, **more):
+        if len(self.calls) == 6:
+            print(flush=True)
+            time.sleep(60)
+        return super().restore_pixels(pixels, **more)
+
+restore_files(Slow(), ["in"], "out")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work differently")
+def test_a_killed_run_loses_only_the_picture_under_work(restorer, folder):
+    draw(*(f"in/{number}.png" for number in range(9)))
+    command = [sys.executable, "-c", KILLED, str(Path(__file__).parent)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        deadline = time.monotonic() + 30
+        while (
+            len(list(Path("out").glob("[!.]*.png"))) < 6 and time.monotonic() < deadline
+        ):  # the writer may be a picture behind
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+    left = folder / f"out/.half-{process.pid}.unfinished"
+    left.write_text("half")
+    done = stamps()
+    report = restore_files(restorer, ["in"], "out")
+    assert [job.source.name for job in report.skipped] == [f"{number}.png" for number in range(6)]
+    assert [job.source.name for job in report.restored] == ["6.png", "7.png", "8.png"]
+    assert report.failures == ()
+    assert not left.exists()
+    assert {path: stamp for path, stamp in stamps().items() if path in done and path != left} == {
+        path: stamp for path, stamp in done.items() if path.suffix == ".png"
+    }
+
+
+# What may be wrong with one picture
+
+
+def test_each_bad_picture_is_one_clear_line_and_the_others_are_restored(restorer, folder):
+    draw("in/good.png", "in/last.png")
+    draw("whole.png", "whole.jpg")
+    Image.effect_noise((64, 64), 90).convert("RGB").save("noise.png")
+    content = (folder / "noise.png").read_bytes()
+    (folder / "in/cut.png").write_bytes(content[: len(content) // 2])
+    (folder / "in/empty.webp").write_bytes(b"")
+    (folder / "in/page.png").write_text("<html>")
+    (folder / "in/bomb.png").write_bytes(content[:16] + b"\0\1\0\0" * 2 + content[24:])
+    (folder / "in/gone.png").symlink_to("nowhere.png")
+    (folder / "in/ring.png").symlink_to("ring.png")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo("in/fifo.png")
+    bad = sorted({path.name for path in Path("in").iterdir()} - {"good.png", "last.png"})
+    report = restore_files(restorer, ["in"], "out")
+    assert [failure.source.name for failure in report.failures] == bad
+    for reason, name in zip(reasons(report), bad, strict=True):
+        assert reason.startswith(f"{Path('in', name)} ")
+        assert "\n" not in reason
+    assert files("out") == ["good.png", "last.png"]
+
+
+def test_a_wrong_ending_is_read_as_what_it_is_and_written_as_what_it_says(restorer, folder):
+    draw("in/a.png")
+    (folder / "in/a.png").rename("in/a.jpg")
+    assert restore_files(restorer, ["in"], "out").failures == ()
+    with Image.open("out/a.jpg") as image:
+        assert image.format == "JPEG"
+
+
+def test_a_single_pixel_is_restored(restorer, folder):
+    Image.new("RGB", (1, 1), "white").save("a.png")
+    restore_files(restorer, ["a.png"], "out")
+    with Image.open("out/a.png") as image:
+        assert (image.size, image.getpixel((0, 0))) == ((1, 1), (0, 0, 0))
+
+
+def test_a_file_that_may_not_be_read_is_a_failure(restorer, folder, monkeypatch):
+    draw("in/a.png", "in/b.png")
+    open_ = Path.open
+
+    def refuse(path, *more, **options):
+        if path.name == "a.png" and path.parent.name == "in":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return open_(path, *more, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    report = restore_files(restorer, ["in"], "out")
+    assert "Permission denied" in reasons(report)[0]
+    assert files("out") == ["b.png"]
+
+
+def test_a_picture_that_does_not_fit_into_memory_does_not_stop_the_others(restorer, folder, monkeypatch):
+    draw("in/a.png")
+    Image.new("RGB", (50, 50)).save("in/large.png")
+    restore_pixels = restorer.restore_pixels
+
+    def fail(pixels, **more):
+        if pixels.shape[0] == 50:
+            raise MemoryError
+        return restore_pixels(pixels, **more)
+
+    monkeypatch.setattr(restorer, "restore_pixels", fail)
+    report = restore_files(restorer, ["in"], "out")
+    assert reasons(report) == [f"{Path('in/large.png')} does not fit into memory"]
+    assert files("out") == ["a.png"]
+
+
+def test_a_disk_that_takes_no_more_loses_no_other_picture(restorer, folder):
+    resource = pytest.importorskip("resource", reason="needs a limit on the size of files, which Windows has not")
+    draw("in/a.png", "in/c.png")
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+    Image.fromarray(noise).save("in/b.png")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        report = restore_files(restorer, ["in"], "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert reasons(report) == [f"{Path('out/b.png')} cannot be written: File too large"]
+    assert files("out") == ["a.png", "c.png"]
+
+
+def test_without_room_for_the_log_nothing_is_there_that_it_does_not_know(restorer, folder, monkeypatch):
+    draw("in/a.png", "in/b.png")
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs.Journal, "_append", full)
+        report = restore_files(restorer, ["in"], "out")
+    assert reasons(report) == [
+        f"{Path('out', name)} cannot be written: No space left on device" for name in ("a.png", "b.png")
+    ]
+    assert files("out") == []
+    assert len(restore_files(restorer, ["in"], "out").restored) == 2
+
+
+def test_a_fault_of_the_program_is_not_taken_for_one_of_the_picture(restorer, folder, monkeypatch):
+    draw("in/a.png", "in/b.png")
+
+    def fail(*_, **__):
+        raise TypeError("fault")
+
+    monkeypatch.setattr(restorer, "restore_pixels", fail)
+    with pytest.raises(TypeError, match="fault"):
+        restore_files(restorer, ["in"], "out")
+
+
+# Where pictures go
+
+
+def test_a_format_that_is_asked_for_is_in_the_name(restorer, folder):
+    draw("in/a.png", "in/deep/b.JPG")
+    restore_files(restorer, ["in"], "out", options=PictureOptions(format="webp"))
+    restore_files(restorer, ["in/a.png"], options=PictureOptions(format="jpg"))
+    assert files("out") == ["a.webp", "deep/b.webp"]
+    with Image.open("out/a.webp") as webp, Image.open("in/a_restored.jpg") as jpeg:
+        assert (webp.format, jpeg.format) == ("WEBP", "JPEG")
+    with pytest.raises(ConfigError, match=r"the file b\.png, which is no WEBP; name it \*\.webp"):
+        restore_files(restorer, ["in/a.png"], "b.png", options=PictureOptions(format="webp"))
+
+
+@pytest.mark.parametrize("options", [PictureOptions(format="webp"), PictureOptions(compare=True)])
+def test_two_pictures_that_would_want_one_name_by_an_option_are_told_apart(restorer, folder, options):
+    draw("in/a.png", "in/a.jpg")
+    report = restore_files(restorer, ["in"], "out", options=options)
+    assert [job.source.name for job in report.restored] == ["a.jpg"]
+    assert f"as {Path('in/a.jpg')} is; give them different output folders" in reasons(report)[0]
+
+
+def test_a_strip_never_replaces_an_input(restorer, folder):
+    draw("a.png", "out/b_compare.jpg")
+    report = restore_files(restorer, ["out/b_compare.jpg", "a.png"], log="l.jsonl", options=OVERWRITE)
+    assert len(report.restored) == 2
+    (folder / "a.png").rename("b.png")
+    before = (folder / "out/b_compare.jpg").read_bytes()
+    options = PictureOptions(compare=True, overwrite=True)
+    report = restore_files(restorer, ["b.png", "out/b_compare.jpg"], "out", options=options)
+    assert "b_compare.jpg, which is an input" in reasons(report)[0]
+    assert (folder / "out/b_compare.jpg").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("pattern", "made"),
+    [
+        ("in/*.png", ["a.png"]),
+        ("in/**/*.png", ["a.png", "deep/b.png"]),
+        ("in/*/*", ["deep/b.png"]),
+        ("i?/[ab].png", ["in/a.png"]),
+        ("*/a.png", ["in/a.png", "other/a.png"]),
+    ],
+)
+def test_a_pattern_is_looked_up_and_places_are_kept(restorer, folder, pattern, made):
+    draw("in/a.png", "in/deep/b.png", "in/.hidden/c.png", "in/.d.png", "other/a.png")
+    (folder / "in/readme.txt").write_text("no picture")
+    (folder / "in/deep/ring").symlink_to(folder / "in")
+    report = restore_files(restorer, [pattern], folder / "out")
+    assert files("out") == made
+    assert report.failures == ()
+    restore_files(restorer, [folder / pattern], folder / "absolute")
+    assert files("absolute") == made
+
+
+def test_a_pattern_without_an_output_restores_beside(restorer, folder):
+    draw("in/a.png", "in/b.jpg")
+    restore_files(restorer, ["in/*"])
+    assert files() == ["in/a.png", "in/a_restored.png", "in/b.jpg", "in/b_restored.jpg"]
+
+
+def test_a_pattern_without_a_match_is_a_failure(restorer, folder):
+    draw("in/a.png")
+    report = restore_files(restorer, ["in/*.webp", "in/a.png"], "out")
+    assert reasons(report) == [f"{Path('in/*.webp')} does not exist, and as a pattern it matches no pictures"]
+    assert files("out") == ["a.png"]
+    with pytest.raises(ConfigError, match="is no pattern of files"):
+        restore_files(restorer, ["in/**b/*"], "out")
+
+
+def test_a_name_that_looks_like_a_pattern_is_that_file(restorer, folder):
+    draw("a[1].png", "a1.png")
+    report = restore_files(restorer, ["a[1].png"], "out")
+    assert [job.source.name for job in report.restored] == ["a[1].png"]
+
+
+def test_a_video_that_is_given_goes_to_its_own_program_and_one_in_a_folder_is_left_out(restorer, folder, monkeypatch):
+    draw("in/a.png")
+    for name in ("in/clip.mp4", "clip.MKV"):
+        (folder / name).write_text("film")
+    seen = []
+
+    def restore_video(restorers, source, target, *, progress, **more):
+        seen.append((restorers, source, target, more))
+        target.write_text("restored")
+        progress(1, 2)
+
+    monkeypatch.setattr(jobs, "restore_video", restore_video)
+    options = PictureOptions(stage=1, strength=0.5, format="webp")
+    report = restore_files(restorer, ["in", "clip.MKV"], "out", options=options, codec="ffv1")
+    assert files("out") == ["a.webp", "clip.MKV"]
+    more = {"stage": 1, "strength": 0.5, "overwrite": False, "codec": "ffv1", "crf": None}
+    assert seen == [([restorer], Path("clip.MKV"), Path("out/clip.MKV"), more)]
+    assert len(report.restored) == 2
+    assert len(restore_files(restorer, ["clip.MKV"], "out", options=options, codec="ffv1").skipped) == 1
+
+
+def test_an_animation_in_a_folder_is_restored_logged_and_skipped(restorer, folder):
+    draw("in/a.png", "in/z.png")
+    frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "lime")]
+    frames[0].save("in/m.gif", save_all=True, append_images=frames[1:], duration=100)
+    report = restore_files(restorer, ["in"], "out")
+    assert [job.source.name for job in report.restored] == ["a.png", "m.gif", "z.png"]
+    with Image.open("out/m.gif") as image:
+        assert image.n_frames == 2
+    assert len(restore_files(restorer, ["in"], "out").skipped) == 3
+
+
+def test_pictures_are_read_and_written_while_others_are_under_work(restorer, folder, monkeypatch):
+    draw(*(f"in/{number}.png" for number in range(10)))
+    settings = restore_files(restorer, ["in/0.png"], "first")  # what is loaded only once is loaded
+    assert settings.failures == ()
+
+    def slow(function, seconds):
+        def call(*values, **options):
+            time.sleep(seconds)
+            return function(*values, **options)
+
+        return call
+
+    monkeypatch.setattr(jobs, "load", slow(pictures.load, 0.05))
+    monkeypatch.setattr(jobs, "save", slow(pictures.save, 0.05))
+    monkeypatch.setattr(restorer, "restore_pixels", slow(restorer.restore_pixels, 0.1))
+    start = time.perf_counter()
+    assert len(restore_files(restorer, ["in"], "out").restored) == 10
+    assert 1.1 <= time.perf_counter() - start < 1.7  # one after the other: 2 s and more

@@ -10,7 +10,9 @@ from PIL import Image
 import mprnet.imaging
 from mprnet.checkpoints import save_checkpoint
 from mprnet.errors import CheckpointError, ConfigError, ImageError, MPRNetError
+from mprnet.network import StageOutputs
 from mprnet.restoration import Restorer
+from mprnet.restoration.canvas import PixelCanvas
 
 sides = st.one_of(st.integers(1, 9), st.integers(1, 40))
 
@@ -193,9 +195,244 @@ def test_tile_sizes_that_do_not_fit_are_one_clear_line(make_network, sizes):
 def test_weights_are_loaded_from_a_file(make_network, restorer, tmp_path):
     save_checkpoint(make_network(), tmp_path / "a.safetensors")
     picture = torch.rand(3, 9, 10)
-    assert torch.equal(Restorer.from_checkpoint(tmp_path / "a.safetensors", device="cpu")(picture), restorer(picture))
+    loaded = Restorer.from_checkpoint(tmp_path / "a.safetensors", device="cpu", precision="fp32")
+    assert torch.equal(loaded(picture), restorer(picture))
     with pytest.raises(CheckpointError, match="does not exist"):
         Restorer.from_checkpoint(tmp_path / "b.safetensors")
+
+
+# Pixels
+
+
+def random_pixels(*shape, dtype=np.uint8):
+    return np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+def brighten(network, change=lambda tile: tile):
+    """Put a function in the place of the network."""
+    network.forward = lambda tile, stages=3: StageOutputs(*[change(tile)] * stages)
+    return network
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("max_whole_px", [0, 10**6])
+def test_pixels_are_restored_as_a_tensor_of_them_is(make_network, dtype, max_whole_px):
+    restorer = Restorer(make_network(), tile_px=32, overlap_px=8, max_whole_px=max_whole_px)
+    pixels = random_pixels(43, 50, 3, dtype=dtype)
+    restored = restorer.restore_pixels(pixels, stage=2)
+    assert restored.dtype == dtype
+    assert np.array_equal(pixels, random_pixels(43, 50, 3, dtype=dtype))
+    degraded = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1) / np.iinfo(dtype).max
+    expected = mprnet.imaging.to_pixels(restorer(degraded, stage=2), depth=8 * pixels.itemsize)
+    assert np.abs(restored.astype(int) - expected).max() <= (1 if dtype == np.uint8 else 2)
+
+
+@settings(deadline=None, max_examples=25)
+@given(height=st.integers(1, 90), width=st.integers(1, 60), channels=st.sampled_from([1, 3]))
+def test_in_place_gives_what_a_new_array_gets(make_network, height, width, channels):
+    restorer = Restorer(make_network(), tile_px=32, overlap_px=16, max_whole_px=0)
+    pixels = random_pixels(height, width, channels, dtype=np.uint16)
+    apart = restorer.restore_pixels(pixels, stage=1, strength=0.75)
+    assert restorer.restore_pixels(pixels, out=pixels, stage=1, strength=0.75) is pixels
+    assert np.array_equal(pixels, apart)
+
+
+def test_sixteen_bits_do_not_pass_through_eight(make_network):
+    restorer = Restorer(brighten(make_network()), tile_px=64, overlap_px=16, max_whole_px=0)
+    ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
+    assert np.array_equal(restorer.restore_pixels(ramp), ramp)
+    assert np.array_equal(restorer.restore_pixels(np.repeat(ramp, 3, axis=2), strength=0.5)[..., 1:2], ramp)
+
+
+def test_grey_is_the_mean_of_what_becomes_of_its_copies(make_network):
+    network = brighten(make_network(), lambda tile: tile + torch.tensor([0.3, 0.0, -0.15]).view(3, 1, 1))
+    restored = Restorer(network).restore_pixels(np.full((9, 7, 1), 102, np.uint8))
+    assert restored.shape == (9, 7, 1)
+    assert set(restored.flat) == {round(255 * (0.4 + 0.15 / 3))}
+
+
+def test_a_network_of_other_channels_is_one_clear_line(make_network):
+    grey = Restorer(make_network(in_channels=1, out_channels=1))
+    assert grey.restore_pixels(np.zeros((5, 5, 1), np.uint8)).shape == (5, 5, 1)
+    with pytest.raises(ConfigError, match="the network has 1 channels; expected 3"):
+        grey.restore_pixels(np.zeros((5, 5, 3), np.uint8))
+
+
+def test_an_output_that_does_not_fit_is_one_clear_line(restorer):
+    pixels = random_pixels(20, 20, 3)
+    for out in (
+        np.zeros((20, 20, 1), np.uint8),
+        np.zeros((20, 20, 3), np.uint16),
+        np.frombuffer(bytes(1200), np.uint8),
+    ):
+        with pytest.raises(ImageError, match="out is"):
+            restorer.restore_pixels(pixels, out=out)
+    with pytest.raises(ImageError, match="shares a part of its memory"):
+        restorer.restore_pixels(pixels[:10], out=pixels[5:15])
+    with pytest.raises(ImageError, match="expected uint8"):
+        restorer.restore_pixels(pixels.astype(np.float32))
+
+
+def test_a_network_that_gives_no_numbers_is_one_clear_line(make_network):
+    restorer = Restorer(brighten(make_network(), lambda tile: tile * torch.nan))
+    with pytest.raises(ImageError, match="the network gives values that are not numbers"):
+        restorer.restore_pixels(np.zeros((8, 8, 3), np.uint8))
+
+
+@pytest.mark.parametrize("size_hw", [(1, 65535), (65535, 1)])
+def test_slivers_are_restored_a_tile_at_a_time(make_network, size_hw):
+    network, most = make_network(), []
+    network.forward = lambda tile, stages=3: most.append(tile.numel()) or StageOutputs(*[tile] * stages)
+    pixels = random_pixels(*size_hw, 3)
+    assert np.array_equal(Restorer(network, max_whole_px=0).restore_pixels(pixels), pixels)
+    assert max(most) <= 3 * 512 * 8
+
+
+def test_no_more_than_a_tile_reaches_the_network_and_a_strip_the_canvas(make_network, monkeypatch):
+    tiles, strips = [], []
+    write = PixelCanvas.write
+    monkeypatch.setattr(
+        PixelCanvas, "write", lambda self, top, strip: strips.append(strip.shape[2]) or write(self, top, strip)
+    )
+    network = brighten(make_network(), lambda tile: tiles.append(tile.shape[2:]) or tile)
+    pixels = random_pixels(1000, 100, 3)
+    assert np.array_equal(Restorer(network, tile_px=128, overlap_px=32).restore_pixels(pixels), pixels)
+    assert max(max(size) for size in tiles) <= 128
+    assert max(strips) <= 128
+    assert sum(strips) == 1000
+
+
+# Strength, ensemble, time, memory
+
+
+def test_strength_blends_with_the_input(restorer):
+    picture = torch.rand(3, 20, 17)
+    full, half = restorer(picture), restorer(picture, strength=0.5)
+    torch.testing.assert_close(half, (full + picture) / 2, rtol=0, atol=1e-5)
+    pixels = random_pixels(20, 17, 3)
+    assert np.array_equal(restorer.restore_pixels(pixels, strength=1), restorer.restore_pixels(pixels))
+
+
+def test_strength_zero_is_the_input_and_runs_nothing(make_network):
+    network = make_network()
+    network.register_forward_pre_hook(lambda *_: pytest.fail("the network was run"))
+    restorer, pixels = Restorer(network), random_pixels(9, 8, 3, dtype=np.uint16)
+    picture = torch.randn(3, 9, 8).clamp(-0.5, 1.5)
+    assert torch.equal(restorer(picture, strength=0), picture)
+    assert np.array_equal(restorer.restore_pixels(pixels, strength=0), pixels)
+    with pytest.raises(ConfigError, match="stage is 4"):
+        restorer.restore_pixels(pixels, strength=0, stage=4)
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.5, float("nan")])
+def test_an_impossible_strength_is_one_clear_line(restorer, strength):
+    with pytest.raises(ConfigError, match="expected 0 to 1"):
+        restorer(torch.rand(3, 8, 8), strength=strength)
+    with pytest.raises(ConfigError, match="expected 0 to 1"):
+        restorer.restore_pixels(random_pixels(8, 8, 3), strength=strength)
+
+
+def test_the_ensemble_is_the_mean_over_all_turned_pictures(make_network):
+    network = make_network()
+    picture = torch.rand(3, 24, 16)
+    plain, expected = Restorer(network), torch.zeros(3, 24, 16)
+    for turns in range(4):
+        for flip in ([], [2]):
+            turned = torch.rot90(picture.flip(flip), turns, (1, 2))
+            with torch.inference_mode():
+                restored = plain.model(turned.unsqueeze(0)).stage3[0]
+            expected += torch.rot90(restored, -turns, (1, 2)).flip(flip) / 8
+    ensemble = Restorer(network, ensemble=True)
+    torch.testing.assert_close(ensemble(picture), expected.clamp(0, 1), rtol=0, atol=1e-5)
+    assert len(ensemble.stages(picture).computed) == 3
+
+
+def test_local_pooling_follows_the_training_crop(make_network, tmp_path):
+    def window(**options):
+        restorer = Restorer(make_network(), **options)
+        return restorer.model.orsnet.orbs[0].cabs[0].attention.window
+
+    assert window().height == 384
+    assert window(crop_px=64) is None
+    assert window(crop_px=64, local=True).height == 96
+    assert window(local=False) is None
+    save_checkpoint(make_network(), tmp_path / "a.safetensors", metadata={"training_crop_px": "64"})
+    assert Restorer.from_checkpoint(tmp_path / "a.safetensors").crop_px == 64
+    with pytest.raises(ConfigError, match="local is 'no'"):
+        Restorer(make_network(), local="no")
+    with pytest.raises(ConfigError, match="crop_px is 12"):
+        Restorer(make_network(), crop_px=12, local=False)
+
+
+def test_a_training_crop_that_is_no_number_is_one_clear_line(make_network, tmp_path):
+    save_checkpoint(make_network(), tmp_path / "a.safetensors", metadata={"training_crop_px": "large"})
+    with pytest.raises(CheckpointError, match="training_crop_px 'large'"):
+        Restorer.from_checkpoint(tmp_path / "a.safetensors")
+
+
+def test_later_stages_and_larger_pictures_are_expected_to_take_longer(make_network):
+    restorer = Restorer(make_network())
+    seconds = [restorer.seconds((100, 200), stage) for stage in (1, 2, 3)]
+    assert 0 < seconds[0] < seconds[1] < seconds[2]
+    assert restorer.seconds((1000, 2000), 1) > 50 * seconds[0]
+    assert restorer.choose_stage((100, 200), 0) == 1
+    assert restorer.choose_stage((100, 200), (seconds[1] + seconds[2]) / 2) == 2
+    assert restorer.choose_stage((100, 200), 2 * seconds[2]) == 3
+    with pytest.raises(ConfigError, match="stage is 5"):
+        restorer.seconds((8, 8), 5)
+
+
+def test_what_pictures_took_refines_what_is_expected(make_network, monkeypatch):
+    clock = iter(range(0, 10**6, 10))
+    monkeypatch.setattr("mprnet.restoration.restorer.time.perf_counter", lambda: next(clock))
+    restorer = Restorer(make_network())
+    restorer(torch.rand(3, 40, 40))
+    assert restorer.seconds((40, 40), 3) == pytest.approx(10)
+
+
+def test_the_tile_follows_the_memory_that_is_free(make_network, monkeypatch):
+    tiles = []
+    network = brighten(make_network(), lambda tile: tiles.append(max(tile.shape[2:])) or tile)
+    restorer = Restorer(network)
+    pixels = random_pixels(600, 600, 3)
+    for free, largest in ((2**40, 600), (2**27, 512), (0, 128)):
+        tiles.clear()
+        monkeypatch.setattr("mprnet.restoration.restorer.free_bytes", lambda _, free=free: free)
+        assert np.array_equal(restorer.restore_pixels(pixels), pixels)
+        assert max(tiles) <= largest
+        assert len(set(tiles)) == 1
+    assert len(tiles) > 25
+
+
+def test_too_little_memory_halves_the_tile_and_loses_nothing(make_network):
+    sides = []
+
+    def forward(tile):
+        sides.append(max(tile.shape[2:]))
+        if tile.shape[2] * tile.shape[3] > 200 * 200:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate …")
+        return tile
+
+    restorer = Restorer(brighten(make_network(), forward))
+    pixels = random_pixels(500, 300, 3)
+    assert np.array_equal(restorer.restore_pixels(pixels.copy(), out=(out := pixels.copy())), pixels)
+    assert np.array_equal(out, pixels)
+    assert sides[0] == 504
+    assert max(sides[2:]) <= 252
+    sides.clear()
+    restorer.restore_pixels(pixels)
+    assert max(sides) <= 252  # without failing first
+
+
+def test_memory_for_no_tile_at_all_is_one_clear_line(make_network):
+    def forward(tile):
+        raise MemoryError
+
+    with pytest.raises(
+        ImageError, match=r"the memory does not suffice for a tile of 1[012]\d pixels a side"
+    ) as refused:
+        Restorer(brighten(make_network(), forward)).restore_pixels(random_pixels(520, 300, 3))
+    assert "\n" not in str(refused.value)
 
 
 # Files
@@ -238,5 +475,5 @@ def test_an_existing_file_is_found_before_the_hard_work(make_network, tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_one_clear_line(restorer, tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
-    with pytest.raises(ImageError, match=r"a\.png cannot be made"):
+    with pytest.raises(ImageError, match=r"b\.png cannot be written: File exists"):
         restorer.restore_file(tmp_path / "a.png", tmp_path / "a.png" / "b.png")

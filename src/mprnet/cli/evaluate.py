@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -41,6 +41,12 @@ def evaluate(
         str | None, typer.Option(metavar="NAME_OR_FILE", help="Other weights than those shipped for the task.")
     ] = None,
     stage: Annotated[str, typer.Option(metavar="1|2|3|all", help="Which stages to measure.")] = "all",
+    local: Annotated[
+        bool | None, typer.Option("--local/--no-local", help="Average over a window as in training, or over all.")
+    ] = None,
+    ensemble: Annotated[bool, typer.Option("--ensemble", help="Mean over eight flips and rotations.")] = False,
+    precision: Annotated[str, typer.Option(metavar="auto|fp32|bf16|fp16", help="What to compute with.")] = "auto",
+    tile_px: Annotated[int | None, typer.Option(help="Measure in tiles of this side, not pictures whole.")] = None,
     method: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="mprnet, or a method without training; several stand side by side."),
@@ -77,8 +83,14 @@ def evaluate(
 
     sigmas = _sigmas(noise) if noise is not None else []
     methods = method or ["mprnet"]
+    modes = {
+        "local": "auto" if local is None else local,
+        "ensemble": ensemble,
+        "precision": precision,
+        "tile_px": tile_px,
+    }
     with shared_work() as processes:
-        runs = _runs(data, task, dataset, sigmas, methods, weights, stage, protocol, partial, seed, blind)
+        runs = _runs(data, task, dataset, sigmas, methods, weights, stage, protocol, partial, seed, blind, modes)
         name = runs[0].benchmark.name
         folder = report or Path("evaluation") / f"{name}-{'-'.join(methods)}"
         console = Console(stderr=True)
@@ -125,6 +137,7 @@ def _runs(
     partial: bool,
     seed: int,
     blind: bool,
+    modes: dict[str, Any],
 ) -> list[Run]:
     """Find the test set and the methods; what does not go together is said here."""
     from mprnet.datasets.benchmarks import BENCHMARKS, open_benchmark
@@ -157,7 +170,7 @@ def _runs(
         benchmarks = [open_benchmark(dataset, data, allow_partial=partial)]
         if task not in (None, benchmarks[0].task):
             raise ConfigError(f"{dataset} is for {benchmarks[0].task}; got --task {task}")
-    network = _network(weights or benchmarks[0].task, stage) if "mprnet" in methods else None
+    network = _network(weights or benchmarks[0].task, stage, modes) if "mprnet" in methods else None
     strengths: Sequence[float | None] = sigmas or [None]
     runs = []
     for name in methods:
@@ -168,13 +181,13 @@ def _runs(
     return runs
 
 
-def _network(weights: str, stage: str) -> Method:
+def _network(weights: str, stage: str, modes: dict[str, Any]) -> Method:
     from mprnet.evaluation.averages import own_device
     from mprnet.evaluation.benchmark import network_method
     from mprnet.restoration import Restorer
     from mprnet.weights import find_weights
 
-    restorer = Restorer.from_pretrained(weights, device=own_device())
+    restorer = Restorer.from_pretrained(weights, device=own_device(), **modes)
     return network_method(restorer, find_weights(weights), stage=None if stage == "all" else int(stage))
 
 

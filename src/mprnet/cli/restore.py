@@ -1,36 +1,150 @@
-"""`mprnet restore`: picture files and folders."""
+"""`mprnet restore`: pictures, videos and folders, and pictures in a pipe."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mprnet.errors import ConfigError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.progress import Progress as Bar
+
+    from mprnet.restoration import Progress
+
 _TASKS = "derain|deblur|denoise"
+_PIPE = "-"
 
 
 def restore(
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="PNG and JPEG files, or folders of them.")],
-    task: Annotated[str | None, typer.Option(metavar=_TASKS, help="What to undo.")] = None,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT", help="Pictures, videos, folders of pictures, quoted patterns, or - for a pipe."
+        ),
+    ],
+    task: Annotated[
+        str | None, typer.Option(metavar=f"{_TASKS}[,…]", help="What to undo; several one after the other.")
+    ] = None,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
             "-o",
             metavar="OUT",
-            help="Folder to write to, or a file for a single picture; without it, NAME_restored beside each INPUT.",
+            help="Folder to write to, a file for a single picture, or -; without it, NAME_restored beside each INPUT.",
         ),
     ] = None,
-    stage: Annotated[int, typer.Option(min=1, max=3, help="Whose picture to write; earlier stages are faster.")] = 3,
     weights: Annotated[
         str | None, typer.Option(metavar="NAME_OR_FILE", help="Other weights than those shipped for the task.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist, though no INPUT.")] = False,
+    stage: Annotated[
+        str, typer.Option(metavar="1|2|3|auto", help="Whose picture to write; earlier stages are faster.")
+    ] = "3",
+    budget_seconds: Annotated[
+        float | None, typer.Option(help="For --stage auto: what one picture, or one video, may take.")
+    ] = None,
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="Mean over eight flips and rotations: slower, a little better.")
+    ] = False,
+    strength: Annotated[float, typer.Option(help="Blend with the input: 0 changes nothing, 1 all.")] = 1.0,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Write NAME_compare.jpg too, before and after side by side.")
+    ] = False,
+    format: Annotated[  # noqa: A002 (the option's name)
+        str | None, typer.Option(help="Format to write, such as png or webp; without it, that of the name.")
+    ] = None,
+    quality: Annotated[int | None, typer.Option(help="Of JPEG, WebP, AVIF and HEIF: 1 to 100.")] = None,
+    subsampling: Annotated[
+        str | None, typer.Option(metavar="4:4:4|4:2:2|4:2:0", help="How finely JPEG, AVIF and HEIF keep colours.")
+    ] = None,
+    local: Annotated[
+        bool | None,
+        typer.Option("--local/--no-local", help="Average over a window as in training, or over all; by itself."),
+    ] = None,
+    tile_px: Annotated[int | None, typer.Option(help="Largest side of a tile; without it, what memory allows.")] = None,
+    precision: Annotated[
+        str, typer.Option(metavar="auto|fp32|bf16|fp16", help="What to compute with; auto: what is fast here.")
+    ] = "auto",
+    device: Annotated[str | None, typer.Option(help="Where to compute, such as cpu or cuda:1.")] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="One log for everything, instead of mprnet-log.jsonl in the output folder.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that exist, though no INPUT; redo what is done.")
+    ] = False,
+    codec: Annotated[str | None, typer.Option(help="Of videos, such as libx264 or ffv1.")] = None,
+    crf: Annotated[int | None, typer.Option(help="Of videos: the encoder's quality, lower is better.")] = None,
 ) -> None:
-    """Restore photographs: take out rain, blur or noise."""
+    """Restore photographs and videos: take out rain, blur or noise."""
+    import sys
+
+    from mprnet.network import TASKS
+    from mprnet.restoration import PictureOptions, Restorer, restore_files, restore_picture
+
+    options = PictureOptions(
+        stage=int(stage) if stage.isdecimal() else stage,  # type: ignore[arg-type] # checked there
+        budget_seconds=budget_seconds,
+        strength=strength,
+        format=format,
+        quality=quality,
+        subsampling=subsampling,  # type: ignore[arg-type] # checked there
+        compare=compare,
+        overwrite=overwrite,
+    )
+    names = task.split(",") if task is not None else []
+    for name in names:
+        if name not in TASKS:
+            raise ConfigError(f"--task is {name!r}; expected one of {', '.join(TASKS)}")
+    if weights is not None and len(names) > 1:
+        raise ConfigError("--weights stand for one task, but --task names several; give them one after the other")
+    if not names and weights is None:
+        raise ConfigError(f"nothing says what to undo; give --task {_TASKS}, or --weights")
+    is_pipe = _PIPE in (*inputs, output)
+    if is_pipe and len(inputs) > 1:
+        raise ConfigError(f"a pipe takes one picture, but {len(inputs)} inputs are given; give {_PIPE} alone")
+    restorers = [
+        Restorer.from_pretrained(
+            name,
+            device=device,
+            local="auto" if local is None else local,
+            ensemble=ensemble,
+            tile_px=tile_px,
+            precision=precision,  # type: ignore[arg-type] # checked there
+        )
+        for name in ([weights] if weights is not None else names)
+    ]
+    try:
+        if is_pipe:
+            source, target = inputs[0], _PIPE if output is None else output
+            restore_picture(
+                restorers,
+                sys.stdin.buffer if source == _PIPE else source,
+                sys.stdout.buffer if target == _PIPE else target,
+                options=options,
+            )
+            return
+        bar, watch = _bar()
+        with bar:
+            report = restore_files(
+                restorers, inputs, output, options=options, codec=codec, crf=crf, log=log, watch=watch
+            )
+    except KeyboardInterrupt:
+        typer.echo("mprnet: interrupted; what was finished is kept", err=True)
+        raise typer.Exit(130) from None
+    counts = {"restored": report.restored, "skipped": report.skipped, "failed": report.failures}
+    if report.skipped or len(report.restored) + len(report.failures) > 1:
+        typer.echo(", ".join(f"{len(those)} {name}" for name, those in counts.items() if those or name != "skipped"))
+    if report.failures:
+        raise typer.Exit(1)
+
+
+def _bar() -> tuple[Bar, Callable[[Progress], None]]:
+    """Return a bar, which is shown on terminals only, and what tells it, and the streams, how far the run is."""
     import sys
     from datetime import timedelta
 
@@ -38,15 +152,7 @@ def restore(
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
     from rich.progress import Progress as Bar
 
-    from mprnet.network import TASKS
-    from mprnet.restoration import Failure, Job, Progress, Restorer, restore_files
-
-    if task is not None and task not in TASKS:
-        raise ConfigError(f"--task is {task!r}; expected one of {', '.join(TASKS)}")
-    name = weights or task
-    if name is None:
-        raise ConfigError(f"nothing says what to undo; give --task {_TASKS}, or --weights")
-    restorer = Restorer.from_pretrained(name)
+    from mprnet.restoration import Failure, Job, Skipped
 
     console = Console(stderr=True)
     bar = Bar(
@@ -60,29 +166,31 @@ def restore(
         redirect_stdout=sys.stdout.isatty(),  # what goes to a file or pipe is left alone
     )
     row = bar.add_task("", total=None, timing="")
+    skipped = 0
 
     def watch(progress: Progress) -> None:
-        completed = progress.done + progress.fraction
-        timing = ""
-        if completed and bar.tasks[0].elapsed:
-            each = bar.tasks[0].elapsed / completed
-            left = timedelta(seconds=round(each * (progress.total - completed)))
-            timing = f"{each:.1f} s each, {left} left"
-        bar.update(row, description=progress.source.name, total=progress.total, completed=completed, timing=timing)
+        nonlocal skipped
         # Written to the streams themselves, which the bar redirects to lines above it.
         if isinstance(progress.outcome, Job):
-            sys.stdout.write(f"{progress.outcome.source} -> {progress.outcome.target}\n")
+            sys.stdout.write(_plain(f"{progress.outcome.source} -> {progress.outcome.target}") + "\n")
             sys.stdout.flush()
         elif isinstance(progress.outcome, Failure):
-            sys.stderr.write(f"mprnet: {progress.outcome.reason}\n")
+            sys.stderr.write(_plain(f"mprnet: {progress.outcome.reason}") + "\n")
+        skipped += isinstance(progress.outcome, Skipped)
+        completed = max(progress.done + progress.fraction, bar.tasks[0].completed)  # the next one may be under work
+        timing = ""
+        if completed > skipped and bar.tasks[0].elapsed:
+            each = bar.tasks[0].elapsed / (completed - skipped)
+            left = timedelta(seconds=round(each * (progress.total - completed)))
+            timing = f"{each:.1f} s each, {left} left"
+        name = _plain(progress.source.name)
+        bar.update(row, description=name, total=progress.total, completed=completed, timing=timing)
 
-    try:
-        with bar:
-            report = restore_files(restorer, inputs, output, stage=stage, overwrite=overwrite, watch=watch)
-    except KeyboardInterrupt:
-        typer.echo("mprnet: interrupted; what was finished is kept", err=True)
-        raise typer.Exit(130) from None
-    if len(report.restored) + len(report.failures) > 1:
-        typer.echo(f"{len(report.restored)} restored, {len(report.failures)} failed")
-    if report.failures:
-        raise typer.Exit(1)
+    return bar, watch
+
+
+def _plain(text: str) -> str:
+    """Show control characters, which names of files may have, instead of sending them to a terminal."""
+    import re
+
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda control: repr(control[0])[1:-1], text)

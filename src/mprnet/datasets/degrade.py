@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mprnet.datasets.folders import INPUT, TARGET, FolderPair, list_pictures
+from mprnet.datasets.folders import INPUT, TARGET, FolderPair, list_pictures, read_rgb_picture
 from mprnet.errors import DataError, ImageError
-from mprnet.imaging import check_target, read_image, write_image
+from mprnet.imaging import check_target, write_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -79,7 +79,7 @@ def degrade_folder(
 def _degrade_file(path: Path, pair: FolderPair, degradation: Degradation, seed: int, overwrite: bool) -> None:
     for side in (pair.degraded, pair.target):
         check_target(side, overwrite)
-    picture = read_image(path)
+    picture = read_rgb_picture(path)
     degraded = degradation(picture.to_tensor()[None], seeded_generator(seed, pair.name))[0]
     for side in (pair.degraded, pair.target):
         try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from mprnet.errors import DataError
+from mprnet.errors import DataError, ImageError
 from mprnet.imaging import FORMATS, read_image
 
 if TYPE_CHECKING:
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from mprnet.imaging import Picture
 
 INPUT, TARGET = "input", "target"
 """The two folders of a paired set: degraded pictures and ground truth."""
@@ -73,9 +76,27 @@ def pair_folders(folder: Path) -> list[FolderPair]:
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """Read a picture as `(H, W, 3)` uint8.
+    """Read a picture as `(H, W, 3)` uint8, grey as RGB.
 
     Raises:
-        ImageError: see `mprnet.imaging.read_image`.
+        ImageError: as `read_rgb_picture`.
     """
-    return read_image(path).pixels
+    return read_rgb_picture(path).pixels
+
+
+def read_rgb_picture(path: Path) -> Picture:
+    """Read a picture, made RGB where it is grey, with its profile.
+
+    Raises:
+        ImageError: see `mprnet.imaging.read_image`; or it has 16 bits or is transparent in places, which would be
+            lost.
+    """
+    picture = read_image(path)
+    kind = "16 bits a channel" if picture.depth == 16 else None if picture.is_opaque else "transparent places"
+    if kind:
+        raise ImageError(
+            f"{path} has {kind}; expected 8 bits and no transparency in a set of pictures; convert it first"
+        )
+    # The profile of a grey picture does not describe RGB.
+    profile = None if picture.is_grey else picture.icc_profile
+    return replace(picture, pixels=picture.rgb(), alpha=None, icc_profile=profile)

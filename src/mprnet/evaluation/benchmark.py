@@ -119,6 +119,10 @@ def network_method(restorer: Restorer, weights: Path, *, stage: int | None = Non
         "tile_px": restorer.tile_px,
         "overlap_px": restorer.overlap_px,
         "max_whole_px": restorer.max_whole_px,
+        "local": restorer.local,
+        "crop_px": restorer.crop_px,
+        "ensemble": restorer.ensemble,
+        "precision": str(restorer.dtype).removeprefix("torch."),
     }
     return Method("mprnet", restore, tuple(f"stage{number}" for number in stages), facts, restorer)
 

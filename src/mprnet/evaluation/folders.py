@@ -5,18 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
-import struct
-import warnings
 from collections import defaultdict
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-from PIL import Image, ImageOps
-
 from mprnet.errors import DataError, ImageError
 from mprnet.evaluation.protocols import Protocol, Score, get_protocol, score
+from mprnet.imaging import FORMATS, read_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -24,7 +20,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"})
+PICTURE_SUFFIXES = frozenset({*FORMATS, ".pnm", ".ppm"})
+
+_RGB = frozenset({"RGB", "P"})
 
 
 class PicturePair(NamedTuple):
@@ -168,38 +166,13 @@ def read_pixels(path: Path) -> NDArray[Any]:
     Raises:
         ImageError: the file is broken or too large, or the picture is grey, has an alpha channel or is not RGB.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                _check_kind(image, path)
-                # Pillow cuts 16-bit colours to 8 bits and does not say so.
-                is_deep = any(";16" in str(tile.args) or "65535" in str(tile.args) for tile in image.tile)
-                upright = ImageOps.exif_transpose(image)
-                return _read_deep(path) if is_deep else np.asarray(upright.convert("RGB"))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ImageError(f"{path} has more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
-    except ImageError:
-        raise
-    except (OSError, SyntaxError, ValueError, struct.error) as error:
-        raise ImageError(f"{path} cannot be read: {error}") from None
-
-
-def _check_kind(image: Image.Image, path: Path) -> None:
-    if image.has_transparency_data:
+    picture = read_image(path)
+    if picture.alpha is not None:
         raise ImageError(f"{path} has an alpha channel: save it without one, as RGB")
-    if image.mode not in ("RGB", "P"):
-        kind = "grey" if image.mode in ("1", "L", "F") or image.mode.startswith("I") else image.mode
+    if picture.is_grey or picture.stored_as not in _RGB:
+        kind = "grey" if picture.is_grey else picture.stored_as
         raise ImageError(f"{path} is {kind}: the benchmarks measure RGB pictures; convert both to RGB")
-
-
-def _read_deep(path: Path) -> NDArray[Any]:
-    import cv2
-
-    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), dtype=np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise ImageError(f"{path} cannot be read: a 16-bit picture that OpenCV does not take")
-    return np.ascontiguousarray(pixels[..., ::-1])
+    return picture.pixels
 
 
 def _pictures_by_name(folder: Path) -> dict[str, list[Path]]:

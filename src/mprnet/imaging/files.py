@@ -1,195 +1,178 @@
-"""Picture files to pixels and back: PNG and JPEG, RGB, 8 bits.
+"""Picture files to pixels and back: every format of `FORMATS`, in 8 bits, PNG and TIFF in 16 as well.
 
-A file is measured before it is decoded, and written whole or not at all. What this version cannot keep (alpha,
-16 bits, CMYK, animation) is refused rather than silently lost.
+| | grey | alpha | 16 bits | frames | profile, EXIF | bytes a pixel beside the pixels: reading, writing |
+|---|---|---|---|---|---|---|
+| PNG | yes | yes | yes | yes | yes | 4, 4; in 16 bits 4, a strip |
+| TIFF | yes | yes | yes | – | yes | 4, a strip; in 16 bits 4, a strip |
+| JPEG | yes | – | – | – | yes | 4, 4; reading progressive ones 7 |
+| WebP | as RGB | yes | – | yes | yes | 12, 10 |
+| AVIF | not with alpha | yes | – | yes | yes | 10, 44 |
+| HEIF | not with alpha | within rounding | – | – | yes | 7, 33 |
+| BMP | yes | – | – | – | – | 4, 4 |
+| GIF | as RGB | on or off | – | yes | – | 4, 14 |
+
+A file is measured before it is decoded, and written whole or not at all. Grey that a format does not hold becomes RGB,
+as palettes do; CMYK becomes sRGB, through its profile where it has one; AVIF and HEIF of 10 or 12 bits are rounded to
+8. What cannot be kept (floating-point samples, several pages, animations where one picture is asked for) is refused
+rather than silently lost.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import struct
-import warnings
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
-from mprnet.errors import ImageError
+from mprnet.errors import ConfigError, ImageError
 from mprnet.files import written_whole
-from mprnet.imaging.pixels import check_pixels, to_pixels, to_tensor
+from mprnet.imaging.decoding import MAX_PIXELS, PathLike, decode, name_of, open_picture, upright
+from mprnet.imaging.formats import FORMATS, HOLD_16_BITS, HOLD_FRAMES, check_holds, format_named
+from mprnet.imaging.heif import check_heif, save_heif
+from mprnet.imaging.metadata import PREFIX
+from mprnet.imaging.picture import Picture
+from mprnet.imaging.pixels import to_8_bits, to_pixels
+from mprnet.imaging.strips import write_png, write_tiff
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Callable
 
-PathLike = str | os.PathLike[str]
+    from mprnet.imaging.pixels import Pixels
 
-MAX_PIXELS = 128 * 1024 * 1024
-"""Larger pictures are refused before they are decoded: 134 million pixels, above what any common camera makes."""
+Subsampling = Literal["4:4:4", "4:2:2", "4:2:0"]
+"""How finely JPEG, AVIF and HEIF keep colours: as finely as light, half across, half across and down."""
 
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
-"""The endings of the files that can be read and written, in lower case, and their formats."""
-
-_JPEG_QUALITY = 95
-
-# Exif 2.32, 4.6.4: where row 0 and column 0 of the stored picture are when it is looked at.
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_QUALITY = {"JPEG": 95, "WEBP": 95, "AVIF": 90, "HEIF": 90}
+_JPEG_EXIF_BYTES = 65_533 - len(PREFIX)  # what one segment holds; longer notes are left out rather than the picture
+_SUBSAMPLED = frozenset({"JPEG", "AVIF", "HEIF"})
 
 
-@dataclass(frozen=True)
-class Picture:
-    """What a file holds.
+def read_image(source: PathLike | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Read a picture.
+
+    The EXIF orientation is applied, and taken out of the EXIF data that are kept.
 
     Args:
-        pixels: `(H, W, 3)`, uint8 RGB, upright.
-        icc_profile: the colour space of the pixels; sRGB is meant where there is none.
-        exif: the camera's notes, without the orientation, which the pixels have already.
-    """
-
-    pixels: NDArray[np.uint8]
-    icc_profile: bytes | None = None
-    exif: bytes | None = None
-
-    def to_tensor(self) -> Tensor:
-        """Return the pixels as `(3, H, W)`, float32 in [0, 1]."""
-        return to_tensor(self.pixels)
-
-
-def read_image(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Read a PNG or JPEG file.
-
-    Grey and palette pictures become RGB, and an alpha channel that is opaque everywhere is left out: nothing is
-    lost. The EXIF orientation is applied.
-
-    Args:
-        path: the file, whatever its name ends in.
+        source: the file, whatever its name ends in, or a stream of bytes (a pipe too).
         max_pixels: refuse larger pictures before they are decoded.
 
     Raises:
-        ImageError: the file is missing, empty, truncated, damaged, too large, or of a kind that would lose
-            something (see the module).
+        ImageError: the file is missing, empty, truncated, damaged, too large, animated (`read_frames` reads those),
+            or of a kind that would lose something (see the module).
+        MissingExtraError: the file is HEIF, and pillow-heif is not installed.
     """
-    path = Path(path)
-    try:
-        if not path.exists():
-            raise ImageError(f"{path} does not exist; expected a PNG or JPEG file")
-        if not path.is_file():
-            raise ImageError(f"{path} is a folder or no ordinary file; expected a PNG or JPEG file")
-        with warnings.catch_warnings(), path.open("rb") as file:
-            warnings.simplefilter("ignore")  # about sizes, which are checked here, and about sloppy metadata
-            header = file.read(25)
-            if not header:
-                raise ImageError(f"{path} is empty (0 bytes); copy or download it again")
-            file.seek(0)
-            with Image.open(file, formats=("PNG", "JPEG")) as image:
-                _check_kind(path, image, header, max_pixels)
-                image.load()
-                return _to_picture(path, image)
-    except ImageError:
-        raise
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{path} is no PNG or JPEG picture; other kinds are not supported yet") from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{path} is too large: {error}") from error
-    except MemoryError as error:
-        raise ImageError(f"{path} does not fit into memory") from error
-    except Exception as error:  # damaged bytes make the decoders raise nearly anything
-        if isinstance(error, OSError) and error.strerror:
-            raise ImageError(f"{path} cannot be read: {error.strerror}") from error
-        raise ImageError(f"{path} is truncated or damaged: {error}") from error
+    return upright(*_read(source, max_pixels))
 
 
-def _check_kind(path: Path, image: Image.Image, header: bytes, max_pixels: int) -> None:
-    """Raise unless the header promises a picture that can be read without loss."""
-    if image.width * image.height > max_pixels:
-        raise ImageError(f"{path} is {image.width}×{image.height}; expected at most {max_pixels} pixels")
-    kind = None
-    if image.format == "PNG" and header[24] == 16:  # the depth; Pillow would reduce it to 8 without a word
-        kind = "16 bits a channel"
-    elif image.mode == "CMYK":
-        kind = "CMYK colours"
-    elif image.format == "PNG" and getattr(image, "is_animated", False):
-        kind = "an animation"
-    if kind:
-        raise ImageError(f"{path} has {kind}, which is not supported yet; expected RGB, 8 bits; convert it first")
-
-
-def _to_picture(path: Path, image: Image.Image) -> Picture:
-    if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
-        raise ImageError(f"{path} is transparent in places, which is not supported yet; remove its alpha channel first")
-    exif = image.getexif()
-    turn = _TURNS.get(exif.pop(ExifTags.Base.Orientation, 1))
-    upright = image if turn is None else image.transpose(turn)
-    return Picture(
-        np.array(upright.convert("RGB")),
-        # The profile of a grey picture does not describe RGB.
-        image.info.get("icc_profile") if image.mode in ("RGB", "RGBA", "P") else None,
-        _to_bytes(exif),
-    )
-
-
-def _to_bytes(exif: Image.Exif) -> bytes | None:
-    try:
-        return exif.tobytes() if len(exif) else None
-    except (TypeError, ValueError, AttributeError, struct.error):
-        return None  # entries of the wrong type, which sloppy programs write: no reason to lose the picture
+def _read(source: PathLike | BinaryIO, max_pixels: int) -> tuple[Picture, int]:
+    with open_picture(source, max_pixels) as opened:
+        if opened.format in HOLD_FRAMES and getattr(opened.image, "is_animated", False):
+            raise ImageError(f"{opened.name} has an animation; expected one picture (read_frames reads every frame)")
+        return decode(opened)
 
 
 def write_image(
-    picture: Tensor | NDArray[np.uint8],
-    path: PathLike,
+    picture: Picture | Tensor | Pixels,
+    target: PathLike | BinaryIO,
     *,
+    format: str | None = None,  # noqa: A002 Pillow's word for it, and the command's
+    quality: int | None = None,
+    subsampling: Subsampling | None = None,
     icc_profile: bytes | None = None,
     exif: bytes | None = None,
-    jpeg_quality: int = _JPEG_QUALITY,
     overwrite: bool = False,
 ) -> None:
-    """Write a picture as PNG or JPEG, whole or not at all.
+    """Write a picture, whole or not at all.
 
-    JPEG is written with the chroma at full resolution (4:4:4).
+    A format of 8 bits rounds a picture of 16.
 
     Args:
-        picture: `(3, H, W)`, float in [0, 1], or `(H, W, 3)`, uint8; RGB.
-        path: the file to write, ending in `.png`, `.jpg` or `.jpeg`, in a folder that exists.
-        icc_profile: the colour space of the picture, where it is not sRGB.
-        exif: the camera's notes, as `read_image` gives them.
-        jpeg_quality: 1 to 100, as libjpeg counts it.
+        picture: a picture; or its pixels alone, `(H, W, C)`, uint8 or uint16, or `(C, H, W)`, float in [0, 1], which
+            become 8 bits; C is 3, or 1 for grey.
+        target: the file to write, in a folder that exists, or a stream of bytes, which gets nothing if the picture
+            cannot be encoded.
+        format: one of `FORMATS`' values; by the file's ending where not given. Streams need it.
+        quality: of JPEG, WebP, AVIF and HEIF, 1 to 100, as their encoders count it; 95, for AVIF and HEIF 90, where
+            not given. WebP of quality 100 loses nothing. The other formats never do, and take no notice.
+        subsampling: of JPEG, AVIF and HEIF; "4:4:4" where not given, since fine coloured detail is what was restored.
+        icc_profile: the colour space of pixels given alone, where it is not sRGB.
+        exif: the camera's notes for pixels given alone, as `read_image` gives them.
         overwrite: replace a file that is already there.
 
     Raises:
-        ImageError: the file exists and `overwrite` was not given, has another ending, or cannot be written; or
-            the picture has another shape or dtype.
+        ConfigError: quality, subsampling or format are none that there are.
+        ImageError: the file exists and `overwrite` was not given, has another ending, or cannot be written; the
+            picture has another shape or dtype, or the format cannot hold it.
+        MissingExtraError: HEIF is asked for, and pillow-heif is not installed.
     """
-    path = Path(path)
-    check_target(path, overwrite)
-    pixels = to_pixels(picture) if isinstance(picture, Tensor) else picture
-    check_pixels(pixels)
-    image = Image.fromarray(pixels)
-    options: dict[str, object] = {"icc_profile": icc_profile, "exif": exif}
-    if FORMATS[path.suffix.lower()] == "JPEG":
-        options |= {"quality": jpeg_quality, "subsampling": "4:4:4"}
-    try:
-        with written_whole(path) as unfinished, unfinished.open("xb") as file:
-            image.save(file, FORMATS[path.suffix.lower()], **{k: v for k, v in options.items() if v is not None})
-    except (OSError, ValueError, MemoryError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"{path} cannot be written: {reason}") from error
+    if not isinstance(picture, Picture):
+        picture = Picture(
+            to_pixels(picture) if isinstance(picture, Tensor) else picture, icc_profile=icc_profile, exif=exif
+        )
+    name, format_ = name_of(target), target_format(target, format)
+    check_quality(quality, subsampling)
+    if isinstance(target, str | os.PathLike):
+        check_target(Path(target), overwrite, picture=picture, format=format_)
+    else:
+        check_holds(format_, picture, name)
+    encoded = picture
+    write_to(target, name, lambda file: _encode(encoded, file, format_, name, quality, subsampling))
 
 
-def check_target(path: Path, overwrite: bool) -> None:
-    """Raise ImageError where `write_image` would, as far as the name alone tells: ask before the hard work."""
+def target_format(target: PathLike | BinaryIO, format: str | None = None) -> str:  # noqa: A002
+    """Return the format to write: the one asked for, or by the target's ending.
+
+    Raises:
+        ImageError: there is no such format, or none is asked for and the target is a stream or ends in another way.
+    """
+    if format is not None:
+        return format_named(format)
+    if not isinstance(target, str | os.PathLike):
+        raise ImageError(f"{name_of(target)} has no ending to tell the format by; name the format")
+    path = Path(target)
     if path.suffix.lower() not in FORMATS:
         raise ImageError(f"{path} ends in {path.suffix!r}; expected one of {', '.join(FORMATS)}")
+    return FORMATS[path.suffix.lower()]
+
+
+def check_quality(quality: int | None, subsampling: str | None = None) -> None:
+    """Raise ConfigError unless encoders know such a quality and subsampling."""
+    if quality is not None and not (isinstance(quality, int) and 1 <= quality <= 100):
+        raise ConfigError(f"quality is {quality!r}; expected a whole number from 1 to 100")
+    if subsampling not in (None, "4:4:4", "4:2:2", "4:2:0"):
+        raise ConfigError(f"subsampling is {subsampling!r}; expected 4:4:4, 4:2:2 or 4:2:0")
+
+
+def check_target(
+    path: Path,
+    overwrite: bool,
+    *,
+    picture: Picture | None = None,
+    format: str | None = None,  # noqa: A002
+) -> None:
+    """Raise ImageError where `write_image` would, as far as can be told before the hard work.
+
+    Args:
+        path: the file to write.
+        overwrite: whether a file that is already there may be replaced.
+        picture: what is to be written, or a picture of the same size and channels.
+        format: as `write_image`.
+
+    Raises:
+        ImageError: as `write_image`.
+        MissingExtraError: as `write_image`.
+    """
+    format_ = target_format(path, format)
+    if format_ == "HEIF":
+        check_heif(str(path))
+    if picture is not None:
+        check_holds(format_, picture, str(path))
     try:
         is_folder, exists = path.is_dir(), path.exists()
     except OSError as error:
@@ -198,3 +181,72 @@ def check_target(path: Path, overwrite: bool) -> None:
         raise ImageError(f"{path} is a folder; expected a file to write")
     if exists and not overwrite:
         raise ImageError(f"{path} exists; choose another name or ask to overwrite it")
+
+
+def write_to(target: PathLike | BinaryIO, name: str, encode: Callable[[BinaryIO], None]) -> None:
+    """Let `encode` write a file or stream, whole or not at all.
+
+    Raises:
+        ImageError: it cannot be written.
+    """
+    try:
+        if isinstance(target, str | os.PathLike):
+            with written_whole(Path(target)) as unfinished, unfinished.open("xb") as file:
+                encode(file)
+        else:
+            content = io.BytesIO()  # encoders seek, and what fails halfway must not be in the stream
+            encode(content)
+            target.write(content.getbuffer())
+            target.flush()
+    except (OSError, ValueError, MemoryError, RuntimeError, TypeError, SyntaxError, struct.error) as error:
+        if isinstance(error, ImageError):
+            raise
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"{name} cannot be written: {reason}") from error
+
+
+def _encode(
+    picture: Picture, file: BinaryIO, format_: str, name: str, quality: int | None, subsampling: Subsampling | None
+) -> None:
+    if picture.alpha is not None and format_ in ("JPEG", "BMP"):
+        picture = replace(picture, alpha=None)  # opaque, as was checked
+    if format_ == "TIFF":
+        write_tiff(picture, file)
+    elif picture.depth == 16 and format_ in HOLD_16_BITS:
+        write_png(picture, file)
+    else:
+        if format_ == "GIF" and picture.alpha is not None:
+            picture = replace(picture, pixels=picture.rgb())  # beside grey, Pillow's encoder forgets the alpha channel
+        options = save_options(picture, format_, quality, subsampling)
+        image = to_image(picture)
+        if format_ == "HEIF":
+            save_heif(image, file, name, **options)
+        else:
+            image.save(file, format_, **options)
+
+
+def save_options(
+    picture: Picture, format_: str, quality: int | None, subsampling: Subsampling | None
+) -> dict[str, Any]:
+    """Return the words by which Pillow's encoder of a format is told profile, EXIF and quality."""
+    options: dict[str, Any] = {}
+    if picture.icc_profile is not None:
+        options["icc_profile"] = picture.icc_profile
+    if picture.exif is not None and (format_ != "JPEG" or len(picture.exif) <= _JPEG_EXIF_BYTES):
+        options["exif"] = PREFIX + picture.exif
+    if format_ in _QUALITY:
+        options["quality"] = quality or _QUALITY[format_]
+    if format_ in _SUBSAMPLED and not picture.is_grey:
+        options["subsampling"] = subsampling or "4:4:4"
+    if format_ == "WEBP":
+        # "exact" keeps the colours that are restored where nothing is seen of them.
+        options |= {"lossless": options["quality"] == 100, "exact": True}
+    return options
+
+
+def to_image(picture: Picture) -> Image.Image:
+    """Return a picture as Pillow's, in 8 bits, of mode L, LA, RGB or RGBA."""
+    pixels = to_8_bits(picture.pixels)
+    if picture.alpha is None:
+        return Image.fromarray(pixels[..., 0] if picture.is_grey else pixels)
+    return Image.fromarray(np.dstack((pixels, to_8_bits(picture.alpha))))

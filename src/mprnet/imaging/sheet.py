@@ -9,7 +9,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mprnet.errors import ImageError
-from mprnet.imaging.files import FORMATS, read_image, write_image
+from mprnet.imaging.files import read_image, write_image
+from mprnet.imaging.formats import FORMATS
+from mprnet.imaging.pixels import to_8_bits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +77,7 @@ def compare(pairs: Sequence[tuple[Path, Path]], out: Path, *, cell_px: int = CEL
         columns = ((before, first), (after, second))
         rows += [
             [
-                (f"{folder.name or folder}: {paths[name].name}", read_image(paths[name]).pixels)
+                (f"{folder.name or folder}: {paths[name].name}", to_8_bits(read_image(paths[name]).rgb()))
                 for folder, paths in columns
             ]
             for name in names

@@ -1,6 +1,7 @@
 """The network of the paper's Section 3, box by box."""
 
 from mprnet.network.cost import StageCost, count_parameters, stage_costs
+from mprnet.network.local_pooling import set_local_pooling
 from mprnet.network.mprnet import SIZE_MULTIPLE, MPRNet, MPRNetConfig, StageOutputs
 from mprnet.network.presets import PRESETS, TASKS, preset
 
@@ -14,5 +15,6 @@ __all__ = [
     "StageOutputs",
     "count_parameters",
     "preset",
+    "set_local_pooling",
     "stage_costs",
 ]

@@ -1,6 +1,20 @@
 """Restoring pictures: tensors, files, and folders of them."""
 
-from mprnet.restoration.jobs import Failure, Job, Progress, Report, restore_files
+from mprnet.restoration.jobs import Progress, Report, Skipped, restore_files
+from mprnet.restoration.pictures import PictureOptions, restore_picture
+from mprnet.restoration.plan import Failure, Job
 from mprnet.restoration.restorer import Restorer
+from mprnet.restoration.videos import restore_video
 
-__all__ = ["Failure", "Job", "Progress", "Report", "Restorer", "restore_files"]
+__all__ = [
+    "Failure",
+    "Job",
+    "PictureOptions",
+    "Progress",
+    "Report",
+    "Restorer",
+    "Skipped",
+    "restore_files",
+    "restore_picture",
+    "restore_video",
+]

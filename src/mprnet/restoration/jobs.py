@@ -1,54 +1,55 @@
-"""Files and folders of pictures: which becomes which, one after the other, and what came of it."""
+"""Files and folders: restored one after the other, what is done skipped, and what came of it written down."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from PIL import Image
+import torch
 
-from mprnet.errors import ConfigError, ImageError
-from mprnet.imaging import FORMATS
+from mprnet.errors import ConfigError, ImageError, MissingExtraError
+from mprnet.files import remove_unfinished
+from mprnet.imaging import Animation, Picture
+from mprnet.imaging.video import VideoReader
+from mprnet.restoration.journal import NAME, Entry, Journal, settings_of, sha256_of
+from mprnet.restoration.pictures import PictureOptions, Restored, load, restore, restore_animation, save
+from mprnet.restoration.pipeline import overlap
+from mprnet.restoration.plan import Failure, Job, is_video, plan, strip_of
+from mprnet.restoration.videos import restore_video
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     from mprnet.restoration.restorer import Restorer
 
 PathLike = str | os.PathLike[str]
 
-_MARK = "_restored"
-
 
 @dataclass(frozen=True)
-class Job:
-    """A picture file and the file that its restoration is written to."""
+class Skipped:
+    """A picture that an earlier run has restored, with the same settings; both files are as they were."""
 
     source: Path
     target: Path
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A picture, or an input as it was given, from which nothing was made; `reason` is one line that names it."""
-
-    source: Path
-    reason: str
+Outcome = Job | Skipped | Failure
 
 
 class Progress(NamedTuple):
-    """How far a run is: `done` pictures of `total`, and the fraction of `source`, which is under work.
+    """How far a run is: `source`, number `done` of `total` counted from 0, is under work, a `fraction` of it done.
 
-    `outcome` is there once `source` is done.
+    `outcome` is there once `source` is written; the next one may be under work by then.
     """
 
     source: Path
     done: int
     total: int
     fraction: float
-    outcome: Job | Failure | None = None
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True)
@@ -56,135 +57,261 @@ class Report:
     """What came of a run, in its order."""
 
     restored: tuple[Job, ...]
+    skipped: tuple[Skipped, ...]
     failures: tuple[Failure, ...]
 
 
 def restore_files(
-    restorer: Restorer,
+    restorers: Restorer | Sequence[Restorer],
     inputs: Sequence[PathLike],
     output: PathLike | None = None,
     *,
-    stage: int = 3,
-    overwrite: bool = False,
+    options: PictureOptions = PictureOptions(),  # noqa: B008 (frozen)
+    codec: str | None = None,
+    crf: int | None = None,
+    log: PathLike | None = None,
     watch: Callable[[Progress], None] = lambda _: None,
 ) -> Report:
-    """Restore picture files and folders; a picture that fails does not stop the others.
+    """Restore picture files, videos and folders; one that fails does not stop the others.
 
-    Folders are searched with all their subfolders for PNG and JPEG files; names that begin with a dot and linked
-    folders are left out. An input is never replaced, and neither is any other file unless `overwrite` is given.
+    Folders are searched with all their subfolders for pictures; names that begin with a dot, linked folders and
+    videos are left out. An input is never replaced, and neither is any other file unless `options.overwrite` is given.
+    While one picture is under work, the next is read and the one before is written.
+
+    Each output folder has a log, `mprnet-log.jsonl` (see `mprnet.restoration.journal`). A target that exists is skipped
+    where the log says that it was made from the same content with the same settings, and it has not changed since;
+    otherwise that picture fails, and the reason says what has changed. What is restored beside its source, or to a
+    single named file, has no log unless `log` is given, so that nothing of it is skipped.
 
     Args:
-        restorer: the network to use.
-        inputs: files and folders.
-        output: a folder, in which files keep their names, and the files of a folder their place in it; or, for a
-            single file, also a file name with the ending of a picture. Without one, `NAME.png` becomes
-            `NAME_restored.png` beside it, and the folder `NAME` becomes `NAME_restored`.
-        stage: 1, 2 or 3, whose picture to write.
-        overwrite: replace files that exist.
-        watch: called when a picture begins, now and then under work, and when it is done.
+        restorers: the network to use, or several that work one after the other.
+        inputs: files, folders, and patterns such as `photos/**/*.jpg` where no file has that very name.
+        output: a folder, in which files keep their names, and the files of a folder, or of a pattern, their place in
+            it; or, for a single file, also a file name with the ending of a picture or video. Without one, `NAME.png`
+            becomes `NAME_restored.png` beside it, and the folder `NAME` becomes `NAME_restored`.
+        options: how pictures are restored and written; of a video, stage, budget and strength count.
+        codec: of videos, as `restore_video`.
+        crf: of videos, as `restore_video`.
+        log: where to keep one log of everything, instead of one in each output folder.
+        watch: called in this thread when a picture begins, now and then under work, and, in order, when it is written.
 
     Returns:
-        Report: the pictures made, and the failures with their reasons.
+        Report: the pictures made, those skipped, and the failures with their reasons.
 
     Raises:
-        ConfigError: no inputs, `output` does not fit them, or as `Restorer.restore_file`.
+        ConfigError: no inputs, `output` does not fit them, a log is none of ours, or as `restore_picture`.
     """
-    entries = list(_plan([Path(path) for path in inputs], None if output is None else Path(output)))
-    restored: list[Job] = []
-    failures: list[Failure] = []
-    for done, entry in enumerate(entries):
-        outcome: Job | Failure = entry
-        if isinstance(entry, Job):
+    chosen = list(restorers) if isinstance(restorers, Sequence) else [restorers]
+    if not chosen:
+        raise ConfigError("no restorers are given; expected at least one")
+    entries = plan(inputs, output, ending=options.ending, compare=options.compare)
+    run = _Run(chosen, options, _Encoding(codec, crf), None if log is None else Path(log), entries, watch)
+    _remove_unfinished(entries)
+    finished = False
+    try:
+        overlap(list(enumerate(entries)), read=run.read, work=run.work, write=run.write, settle=run.settle)
+        finished = True
+    finally:
+        with suppress(OSError):  # what matters of the log is written, and where it could not be, that was said
+            for journal in run.journals.values():
+                journal.end(interrupted=not finished)
+    return run.report()
 
-            def progress(fraction: float, source: Path = entry.source, done: int = done) -> None:
-                watch(Progress(source, done, len(entries), fraction))
 
-            progress(0)
+class _Encoding(NamedTuple):
+    """How videos are written, as for `restore_video`."""
+
+    codec: str | None = None
+    crf: int | None = None
+
+
+class _Work(NamedTuple):
+    """A picture on its way: read; restored; or, videos and animations, written already, when there is no content.
+
+    `options` are the run's, or, where the log allows to replace the target, with `overwrite`.
+    """
+
+    job: Job
+    source_sha256: str
+    options: PictureOptions
+    content: Picture | Animation | Restored | None
+    seconds: float = 0
+
+
+class _Stop(BaseException):
+    """An error of the watcher, or of another picture, on its way out: not to be taken for one of that under work."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+_Numbered = tuple[int, Job | Failure]
+_Step = _Work | Skipped | Failure
+
+
+class _Run:
+    """The steps of a run, for `overlap`; each hands on the `Failure` or `Skipped` of the one before."""
+
+    def __init__(
+        self,
+        restorers: list[Restorer],
+        options: PictureOptions,
+        encoding: _Encoding,
+        log: Path | None,
+        entries: list[Job | Failure],
+        watch: Callable[[Progress], None],
+    ) -> None:
+        self._restorers = restorers
+        self._options = options
+        self._encoding = encoding
+        self._log = log
+        self._total = len(entries)
+        self._watch = watch
+        self._outcomes: list[Outcome] = []
+        places = sorted({place for entry in entries if (place := self._place_of_log(entry))})
+        settings = settings_of(restorers, options, **encoding._asdict()) if places else {}
+        self._digest = str(settings.get("digest"))
+        self.journals = {place: Journal(place, settings) for place in places}
+
+    def read(self, numbered: _Numbered, admit: Callable[[int], None]) -> _Step:
+        _, entry = numbered
+        return entry if isinstance(entry, Failure) else _attempt(entry, lambda: self._read(entry, admit))
+
+    def work(self, numbered: _Numbered, loaded: _Step, breathe: Callable[[], None]) -> _Step:
+        number, entry = numbered
+
+        def progress(fraction: float) -> None:
             try:
-                restorer.restore_file(entry.source, entry.target, stage=stage, overwrite=overwrite, progress=progress)
-            except ImageError as error:
-                outcome = Failure(entry.source, str(error))
-        if isinstance(outcome, Job):
-            restored.append(outcome)
-        else:
-            failures.append(outcome)
-        watch(Progress(entry.source, done, len(entries), 1, outcome))
-    return Report(tuple(restored), tuple(failures))
+                breathe()
+                self._watch(Progress(entry.source, number, self._total, fraction))
+            except Exception as error:
+                raise _Stop(error) from error
 
+        try:
+            progress(0)
+            return _attempt(loaded.job, lambda: self._work(loaded, progress)) if isinstance(loaded, _Work) else loaded
+        except _Stop as stop:
+            raise stop.error from None
 
-def _plan(inputs: list[Path], output: Path | None) -> Iterator[Job | Failure]:
-    """Say for every picture where it goes; yield a failure where it cannot go there."""
-    wanted = list(_pair(inputs, output))
-    sources = {_entry(job.source) for job in wanted if isinstance(job, Job)}
-    taken: dict[str, Path] = {}
-    for job in wanted:
-        if isinstance(job, Failure):
-            yield job
-            continue
-        source, target = _entry(job.source), _entry(job.target)
-        other = taken.get(target)
-        if target in sources:
-            yield Failure(
-                job.source, f"{job.source} would be restored to {job.target}, which is an input; choose another output"
-            )
-        elif other is None:
-            taken[target] = job.source
-            yield job
-        elif _entry(other) != source:  # otherwise the same picture was given twice
-            yield Failure(
-                job.source,
-                f"{job.source} would be restored to {job.target}, as {other} is; give them different output folders",
-            )
+    def write(self, numbered: _Numbered, worked: _Step) -> Outcome:
+        _, entry = numbered
+        outcome = _attempt(worked.job, lambda: self._write(worked)) if isinstance(worked, _Work) else worked
+        if not isinstance(outcome, Job) and (journal := self._journal(entry)):
+            target = entry.target if isinstance(entry, Job) else None
+            with suppress(OSError):  # as for the summary
+                if isinstance(outcome, Failure):
+                    journal.add("failed", entry.source, target, reason=outcome.reason)
+                else:
+                    journal.add("skipped", entry.source, target)
+        return outcome
 
+    def settle(self, numbered: _Numbered, outcome: Outcome) -> None:
+        number, entry = numbered
+        self._outcomes.append(outcome)
+        self._watch(Progress(entry.source, number, self._total, 1, outcome))
 
-def _pair(inputs: list[Path], output: Path | None) -> Iterator[Job | Failure]:
-    """Say where every picture would go, each on its own."""
-    if not inputs:
-        raise ConfigError("no pictures are given; expected files or folders")
-    is_file = False
-    if output is not None and not _is_folder(output):
-        is_file = output.suffix.lower() in Image.registered_extensions()
-        if is_file and (len(inputs) > 1 or _is_folder(inputs[0])):
-            raise ConfigError(f"output is the file {output}, but several pictures may be made; expected a folder")
-        if not is_file and os.path.exists(output):  # noqa: PTH110 (as `_is_folder`)
-            raise ConfigError(f"output is {output}, which is a file; expected a folder")
-    for path in inputs:
-        if _is_folder(path):
-            yield from _pair_folder(path, output)
-        elif output is None:
-            yield Job(path, path.with_stem(path.stem + _MARK))
-        else:
-            yield Job(path, output if is_file else output / path.name)
-
-
-def _pair_folder(folder: Path, output: Path | None) -> Iterator[Job | Failure]:
-    if output is None:
-        named = folder if folder.name not in ("", "..") else Path(os.path.abspath(folder))  # noqa: PTH100 (keeps links)
-        output = named.parent / f"{named.name}{_MARK}"
-    if _entry(output) == _entry(folder):
-        raise ConfigError(f"{folder} is input and output at once; choose another output, so that no input is replaced")
-    unreadable: list[OSError] = []
-    empty = True
-    for place, subfolders, names in os.walk(folder, onerror=unreadable.append):
-        # In a fixed order, without what is hidden, and without results of an earlier run.
-        subfolders[:] = sorted(
-            name for name in subfolders if not name.startswith(".") and _entry(Path(place, name)) != _entry(output)
+    def report(self) -> Report:
+        return Report(
+            tuple(outcome for outcome in self._outcomes if isinstance(outcome, Job)),
+            tuple(outcome for outcome in self._outcomes if isinstance(outcome, Skipped)),
+            tuple(outcome for outcome in self._outcomes if isinstance(outcome, Failure)),
         )
-        for name in sorted(names):
-            source = Path(place, name)
-            if not name.startswith(".") and source.suffix.lower() in FORMATS:
-                empty = False
-                yield Job(source, output / source.relative_to(folder))
-    for error in unreadable:
-        yield Failure(Path(error.filename), f"{error.filename} cannot be read: {error.strerror}")
-    if empty and not unreadable:
-        yield Failure(folder, f"{folder} has no PNG or JPEG files; expected at least one")
+
+    def _read(self, job: Job, admit: Callable[[int], None]) -> _Work | Skipped:
+        options, sha256 = self._options, ""
+        if (journal := self._journal(job)) and job.source.is_file():
+            sha256 = sha256_of(job.source)
+            entry = journal.find(job.target)
+            if entry and job.target.is_file() and not options.overwrite:
+                self._check_unchanged(job, entry, sha256)
+                if is_video(job.source) or not options.compare or strip_of(job.target).exists():
+                    return Skipped(job.source, job.target)
+                options = replace(options, overwrite=True)  # by the same picture again, for the sake of its strip
+        content = None if is_video(job.source) else load(job.source, job.target, options, admit)
+        return _Work(job, sha256, options, content)
+
+    def _check_unchanged(self, job: Job, entry: Entry, source_sha256: str) -> None:
+        """Raise ImageError unless the target is what this run would make."""
+        changes = {
+            f"it is not what was written to it, from {job.source}": entry.target_sha256 != sha256_of(job.target),
+            f"{job.source} has changed since it was restored": entry.source_sha256 != source_sha256,
+            "it was restored with other settings": entry.settings != self._digest,
+        }
+        if reason := next((change for change, is_so in changes.items() if is_so), None):
+            raise ImageError(f"{job.target} exists, and {reason}; choose another output or ask to overwrite it")
+
+    def _work(self, work: _Work, progress: Callable[[float], None]) -> _Work:
+        start = time.perf_counter()
+        if isinstance(work.content, Picture):
+            restored = restore(self._restorers, work.content, work.options, progress=progress)
+            return work._replace(content=restored, seconds=time.perf_counter() - start)
+        if isinstance(work.content, Animation):
+
+            def commit(unfinished: Path) -> None:
+                self._keep(work._replace(seconds=time.perf_counter() - start), unfinished)
+
+            restore_animation(self._restorers, work.content, work.job.target, work.options, progress, commit)
+        else:
+            self._restore_video(work.job, progress)
+            self._keep(work._replace(seconds=time.perf_counter() - start), work.job.target)
+        return work._replace(content=None)
+
+    def _restore_video(self, job: Job, progress: Callable[[float], None]) -> None:
+        options = self._options
+        if isinstance(options.stage, int):
+            stage = options.stage
+        else:
+            video = VideoReader(job.source)
+            share = 1 / (max(1, video.frames) * len(self._restorers))
+            stage = min(options.choose_stage(restorer, video.size_hw, share) for restorer in self._restorers)
+        restore_video(
+            self._restorers,
+            job.source,
+            job.target,
+            stage=stage,
+            strength=options.strength,
+            overwrite=options.overwrite,
+            progress=lambda done, total: progress(done / total if total else 1),
+            **self._encoding._asdict(),
+        )
+
+    def _write(self, work: _Work) -> Job:
+        if isinstance(work.content, Restored):
+            save(work.content, work.job.target, work.options, lambda unfinished: self._keep(work, unfinished))
+        return work.job
+
+    def _keep(self, work: _Work, written: Path) -> None:
+        """Write down that a picture is restored."""
+        if journal := self._journal(work.job):
+            entry = Entry(work.source_sha256, sha256_of(written), self._digest)
+            journal.add("restored", work.job.source, work.job.target, entry, seconds=round(work.seconds, 3))
+
+    def _journal(self, entry: Job | Failure) -> Journal | None:
+        place = self._place_of_log(entry)
+        return self.journals[place] if place else None
+
+    def _place_of_log(self, entry: Job | Failure) -> Path | None:
+        return self._log or (entry.folder / NAME if entry.folder else None)
 
 
-def _entry(path: Path) -> str:
-    """Name the place of a file or folder in one way only; a link to a file is a place of its own."""
-    return os.path.realpath(path) if _is_folder(path) else str(Path(os.path.realpath(path.parent), path.name))
+_Made = TypeVar("_Made")
 
 
-def _is_folder(path: Path) -> bool:
-    return os.path.isdir(path)  # noqa: PTH112 (`Path.is_dir` fails where it may not look; reading gives the reason)
+def _attempt(job: Job, step: Callable[[], _Made]) -> _Made | Failure:
+    """Take a step, or say in one line why that cannot be done."""
+    try:
+        return step()
+    except (ImageError, MissingExtraError) as error:
+        reason = str(error)
+    except (MemoryError, torch.OutOfMemoryError):
+        reason = f"{job.source} does not fit into memory"
+    except OSError as error:
+        reason = f"{job.source} cannot be restored: {error.strerror or error}"
+    return Failure(job.source, reason, job.folder)
+
+
+def _remove_unfinished(entries: Iterable[Job | Failure]) -> None:
+    """Remove what killed runs left half written beside the targets."""
+    for folder in {entry.target.parent for entry in entries if isinstance(entry, Job)}:
+        with suppress(OSError):
+            remove_unfinished(folder)

@@ -7,10 +7,16 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from mprnet.imaging import pad_to_multiple
+from mprnet.restoration.memory import OutOfMemory, watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from mprnet.restoration.canvas import Canvas
 
 
 class Span(NamedTuple):
@@ -67,33 +73,102 @@ def lay_out(length_px: int, tile_px: int, overlap_px: int, multiple: int) -> lis
 
 def restore_tiled(
     restore: Callable[[Tensor], Tensor],
-    picture: Tensor,
+    canvas: Canvas,
     *,
     tile_px: int,
     overlap_px: int,
     multiple: int,
     progress: Callable[[float], None],
-) -> Tensor:
-    """Restore a picture tile by tile; memory beside the picture's own depends on the tile alone.
+    shrink: Callable[[int, OutOfMemory], int],
+) -> None:
+    """Restore a picture tile by tile; only one row of tiles is ever held, and no row is read after it is written.
+
+    So a picture can be restored in its own place. Where memory runs out, what is written stays, and smaller tiles
+    go on below it, faded in over what the larger ones had begun.
 
     Args:
-        restore: maps `(B, C, h, w)` to the same shape, dtype and device.
-        picture: `(B, C, H, W)`, float, H and W multiples of `multiple`.
+        restore: maps `(B, C, h, w)` to `(N, C, h, w)`; it may raise as torch does when memory runs out.
+        canvas: the picture, of any size from 1×1.
         tile_px: the largest height and width of a tile in pixels; the other lengths are as for `lay_out`.
-        overlap_px: the smallest overlap of neighbours in pixels.
-        multiple: what the network's sizes must be multiples of.
-        progress: called after each tile with the fraction of them that is done.
-
-    Returns:
-        Tensor: `(B, C, H, W)`, dtype and device of `picture`.
+        overlap_px: the smallest overlap of neighbours in pixels, less where half a tile is less.
+        multiple: what the network's sizes must be multiples of; the picture is padded at its bottom and right.
+        progress: called after each tile with the fraction that is done.
+        shrink: called when memory has run out, with the longest side of the tiles that were tried and what
+            happened; returns the `tile_px` to go on with, or raises.
     """
-    height, width = picture.shape[-2:]
-    rows = lay_out(height, tile_px, overlap_px, multiple)
-    columns = lay_out(width, tile_px, overlap_px, multiple)
-    blended = torch.zeros_like(picture)
-    for done, (row, column) in enumerate(itertools.product(rows, columns), start=1):
-        place = (..., row.pixels, column.pixels)
-        window = torch.outer(row.weights, column.weights).to(picture)
-        blended[place] += restore(picture[place]) * window
-        progress(done / (len(rows) * len(columns)))
-    return blended
+    height, width = (side + -side % multiple for side in canvas.size_hw)
+    top, done, begun = 0, 0.0, None
+    while top < height:
+        fitting_px = min(overlap_px, tile_px // 2 // multiple * multiple)
+        rows = lay_out(height - top, tile_px, fitting_px, multiple)
+        columns = lay_out(width, tile_px, fitting_px, multiple)
+        tried_px = max(len(rows[0].weights), len(columns[0].weights))
+        # What the rows that are begun already still want.
+        missing = torch.ones(height - top)
+        if begun is not None:
+            missing[: len(begun.weights)] -= begun.weights
+        first, reached, step = top, done, (1 - done) / (len(rows) * len(columns))
+        count = 0
+        for row, following in zip(rows, [*rows[1:], None], strict=True):
+            weighed = Span(top, row.weights * missing[row.pixels])
+            strip, failure = None, None
+            for column in columns:
+                try:
+                    with watched():
+                        strip = _add_tile(restore, canvas, weighed, column, multiple, width, strip)
+                except OutOfMemory as error:
+                    failure = OutOfMemory(*error.args)  # without the frames, which hold the memory
+                    break
+                count += 1
+                done = min(1.0, reached + count * step)
+                progress(done)
+            if failure is not None or strip is None:
+                break
+            begun = _join(begun, weighed.weights, strip)
+            bottom = height if following is None else first + following.start
+            canvas.write(top, begun.strip[..., : bottom - top, :])
+            begun = begun.below(bottom - top)
+            top = bottom
+        else:
+            return
+        if failure is not None:
+            tile_px = shrink(tried_px, failure)
+
+
+class _Begun(NamedTuple):
+    """Rows that some tiles have contributed to, and how much those count at each row so far."""
+
+    weights: Tensor
+    strip: Tensor
+
+    def below(self, rows: int) -> _Begun:
+        return _Begun(self.weights[rows:].clone(), self.strip[..., rows:, :].clone())
+
+
+def _add_tile(
+    restore: Callable[[Tensor], Tensor],
+    canvas: Canvas,
+    row: Span,
+    column: Span,
+    multiple: int,
+    width: int,
+    strip: Tensor | None,
+) -> Tensor:
+    """Restore a tile, and add it to its row of tiles, `(N, C, h, W)`, which the first tile makes."""
+    restored = restore(pad_to_multiple(canvas.read(row.pixels, column.pixels), multiple))
+    if strip is None:
+        strip = restored.new_zeros((*restored.shape[:3], width))
+    strip[..., column.pixels] += restored * torch.outer(row.weights, column.weights).to(restored)
+    return strip
+
+
+def _join(begun: _Begun | None, weights: Tensor, strip: Tensor) -> _Begun:
+    """Add what is begun to the strip that begins at the same row; either may be the higher one."""
+    if begun is None:
+        return _Begun(weights, strip)
+    lower = max(0, len(begun.weights) - len(weights))
+    if lower:
+        weights, strip = F.pad(weights, (0, lower)), F.pad(strip, (0, 0, 0, lower))
+    weights[: len(begun.weights)] += begun.weights
+    strip[..., : len(begun.weights), :] += begun.strip
+    return _Begun(weights, strip)

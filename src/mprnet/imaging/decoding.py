@@ -1,0 +1,451 @@
+"""The boundary to the decoders: any file in, a picture or one clear error out, in bounded memory and time.
+
+What a file is, is told by its first bytes, and only the decoder of that format sees it. Sizes are taken from headers
+and checked before anything is decoded. Everything is decoded by Pillow (HEIF by pillow-heif), which is asked twice for
+colours of 16 bits, once for the upper and once for the lower bytes, because its own pictures have 8.
+
+No format is read in regions: the decoder holds the picture once (4 bytes a pixel in Pillow; a progressive JPEG
+another 2 bytes a sample), the pixels are taken from it a strip at a time, and it is gone before they are turned.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import re
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+from mprnet.errors import ImageError, MPRNetError
+from mprnet.imaging.formats import HEADER_BYTES, recognise
+from mprnet.imaging.heif import open_heif
+from mprnet.imaging.metadata import exif_of, take_orientation
+from mprnet.imaging.picture import Picture
+
+if TYPE_CHECKING:
+    from mprnet.imaging.pixels import Pixels
+
+PathLike = str | os.PathLike[str]
+
+MAX_PIXELS = 128 * 1024 * 1024
+"""Larger pictures are refused before they are decoded: 134 million pixels, above what any common camera makes."""
+
+_KINDS = "PNG, JPEG, TIFF, WebP, BMP, GIF, AVIF or HEIF"
+_MAX_SCANS = 100  # of a progressive JPEG; encoders make about ten, and each takes a walk over the whole picture
+_STRIP_PIXELS = 2**18
+_GREY_MODES = frozenset({"1", "L", "LA", "La"})
+_COLOUR_MODES = frozenset({"P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"})
+_OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if np.little_endian else "L"}
+
+_STDERR = threading.Lock()
+
+# Pillow tells of some damage before it raises; where nobody has set logging up, that would be printed.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+# Exif 2.32, 4.6.4: where row 0 and column 0 of the stored picture are when it is looked at. Transposed first, then
+# the rows turned round, then the columns.
+_TURNS = {
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
+
+
+@dataclass(frozen=True)
+class OpenFile:
+    """A picture file whose header was read and found acceptable.
+
+    Attributes:
+        image: not yet decoded, except HEIF.
+        format: one of `mprnet.imaging.FORMATS`' values, or `PPM`.
+        name: for messages.
+    """
+
+    image: Image.Image
+    format: str
+    name: str
+    file: BinaryIO
+
+
+def name_of(source: PathLike | BinaryIO) -> str:
+    """Return what messages call a file or stream."""
+    return str(Path(source)) if isinstance(source, str | os.PathLike) else str(getattr(source, "name", "the stream"))
+
+
+@contextlib.contextmanager
+def damage_as_errors(name: str) -> Iterator[None]:
+    """Turn whatever a decoder raises in the block into an ImageError, and what it warns of into silence."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about sizes, which are checked here, and about sloppy metadata
+            yield
+    except MPRNetError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name} is truncated, damaged, or of a kind that is not supported") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{name} is too large: {error}") from error
+    except MemoryError as error:
+        raise ImageError(f"{name} does not fit into memory") from error
+    except Exception as error:  # damaged bytes make the decoders raise nearly anything
+        if isinstance(error, OSError) and error.strerror:
+            raise ImageError(f"{name} cannot be read: {error.strerror}") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"{name} is truncated or damaged: {reason}") from error
+
+
+@contextlib.contextmanager
+def open_picture(source: PathLike | BinaryIO, max_pixels: int) -> Iterator[OpenFile]:
+    """Read a file's header, and keep it open for the decoder.
+
+    Args:
+        source: the file, whatever its name ends in, or a stream of bytes; a stream that can seek stands at its start
+            again afterwards.
+        max_pixels: refuse larger pictures.
+
+    Raises:
+        ImageError: as `mprnet.imaging.read_image`.
+    """
+    name = name_of(source)
+    with damage_as_errors(name), open_header(source, name, max_pixels) as opened:
+        yield opened
+
+
+@contextlib.contextmanager
+def open_header(source: PathLike | BinaryIO, name: str, max_pixels: int) -> Iterator[OpenFile]:
+    """Do the same, and let what the decoder raises through: for a block of `damage_as_errors`."""
+    with _opened(source, name, max_pixels) as file:
+        header = file.read(HEADER_BYTES)
+        file.seek(0)
+        if not header:
+            raise ImageError(f"{name} is empty (0 bytes); copy or download it again")
+        format_ = recognise(header)
+        if format_ is None:
+            raise ImageError(f"{name} is no picture of a kind that is read here; expected {_KINDS}")
+        if format_ == "HEIF":
+            yield OpenFile(open_heif(file, name, max_pixels), format_, name, file)
+            return
+        if format_ == "WEBP":
+            _check_size(name, *_webp_size(header), max_pixels)  # opening one takes memory for the whole picture
+        with Image.open(file, formats=(format_,)) as image:
+            _check_size(name, *image.size, max_pixels)
+            if format_ == "JPEG":
+                _check_scans(name, image, file)
+            yield OpenFile(image, format_, name, file)
+
+
+@contextlib.contextmanager
+def _opened(source: PathLike | BinaryIO, name: str, max_pixels: int) -> Iterator[BinaryIO]:
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        if not path.exists():
+            raise ImageError(f"{name} does not exist; expected a {_KINDS} file")
+        if not path.is_file():
+            raise ImageError(f"{name} is a folder or no ordinary file; expected a {_KINDS} file")
+        with path.open("rb") as file:
+            yield file
+    elif source.seekable() and source.tell() == 0:
+        try:
+            yield source
+        finally:
+            source.seek(0)
+    else:
+        most = 8 * max_pixels + 2**26  # what the largest picture takes uncompressed, and room for its metadata
+        content = source.read(most + 1)
+        if len(content) > most:
+            raise ImageError(f"{name} is longer than {most} bytes; expected one picture")
+        yield io.BytesIO(content)
+
+
+def _check_size(name: str, width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise ImageError(f"{name} is {width}×{height}; expected at most {max_pixels} pixels")
+
+
+def _webp_size(header: bytes) -> tuple[int, int]:
+    """Return width and height. Source: RFC 9649, sections 2.5 to 2.7."""
+    if header[12:16] == b"VP8X":
+        return int.from_bytes(header[24:27], "little") + 1, int.from_bytes(header[27:30], "little") + 1
+    if header[12:16] == b"VP8L":
+        (bits,) = struct.unpack_from("<L", header, 21)
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    width, height = struct.unpack_from("<HH", header, 26)
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def _check_scans(name: str, image: Image.Image, file: BinaryIO) -> None:
+    """Refuse a progressive JPEG that would be walked over again and again; the markers are counted, not decoded."""
+    if not image.info.get("progressive"):
+        return
+    place, scans, last = file.tell(), 0, b""
+    file.seek(0)
+    while block := file.read(2**20):
+        scans += (last + block).count(b"\xff\xda")
+        last = block[-1:]
+    file.seek(place)
+    if scans > _MAX_SCANS:
+        raise ImageError(f"{name} has {scans} scans; expected at most {_MAX_SCANS}, of which encoders make about ten")
+
+
+def decode(opened: OpenFile) -> tuple[Picture, int]:
+    """Decode the frame at which an image stands.
+
+    Returns:
+        tuple: the picture as it is stored, and the EXIF orientation by which `upright` turns it: apart, so that the
+        decoder's memory can be given back before.
+
+    Raises:
+        ImageError: the samples are of a kind that would lose something.
+    """
+    image = opened.image
+    _check_samples(opened)
+    deep = _is_deep(opened)
+    stored_as = image.mode
+    if opened.format == "PPM" and deep:
+        pixels, alpha = _deep_ppm(opened), None
+    elif deep:
+        pixels, alpha = _deep(opened)
+    else:
+        _load(image, opened.format)
+        pixels, alpha = _shallow(image)
+    orientation, exif = take_orientation(exif_of(image, opened.format))
+    if opened.format in ("TIFF", "HEIF"):
+        orientation = 1  # these decoders have turned the picture
+    profile = image.info.get("icc_profile") or None
+    picture = Picture(pixels, alpha, profile if stored_as != "CMYK" else None, exif, opened.format, stored_as)
+    return picture, orientation
+
+
+def upright(picture: Picture, orientation: int) -> Picture:
+    """Turn a picture as it is looked at; `orientation` is that of EXIF, 1 to 8."""
+    if orientation not in _TURNS:
+        return picture
+    alpha = None if picture.alpha is None else _turned(picture.alpha, orientation)
+    return replace(picture, pixels=_turned(picture.pixels, orientation), alpha=alpha)
+
+
+def _check_samples(opened: OpenFile) -> None:
+    image, name = opened.image, opened.name
+    kind = None
+    if opened.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        if 3 in _as_tuple(tags.get(339, 1)):
+            kind = "floating-point samples"
+        elif 2 in _as_tuple(tags.get(339, 1)):
+            kind = "signed samples"
+        elif image.mode == "CMYK" and max(_as_tuple(tags.get(258, 8))) > 8:
+            kind = "CMYK colours of 16 bits"
+        elif _has_second_page(image):
+            kind = "several pages"
+    if image.mode == "F":
+        kind = "floating-point samples"
+    if kind is None and not _is_deep(opened) and image.mode not in _GREY_MODES | _COLOUR_MODES:
+        kind = f"samples of kind {image.mode}"
+    if kind is not None:
+        raise ImageError(f"{name} has {kind}, which is not supported; convert it to RGB or grey of 8 or 16 bits")
+
+
+def _load(image: Image.Image, format_: str) -> None:
+    """Decode; in silence, too, where libtiff would print what it thinks of a damaged file on the process's stderr.
+
+    Pillow has no way to tell it not to, so stderr is closed to everyone for as long as a TIFF is decoded.
+    """
+    if format_ != "TIFF":
+        image.load()
+        return
+    with _STDERR:
+        try:
+            stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        except OSError:  # there is no stderr, or no way to close it
+            image.load()
+            return
+        try:
+            os.dup2(nowhere, 2)
+            image.load()
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            os.close(nowhere)
+
+
+def _as_tuple(value: Any) -> tuple[int, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _has_second_page(image: Image.Image) -> bool:
+    """Tell whether a TIFF has a second page that is no small copy and no mask of the first."""
+    try:
+        image.seek(1)
+        kind = image.tag_v2.get(254, 0)  # type: ignore[attr-defined]
+    except EOFError:
+        return False
+    finally:
+        image.seek(0)
+    return not kind & 0b101
+
+
+def _is_deep(opened: OpenFile) -> bool:
+    """Tell whether samples have 16 bits, which Pillow would cut to 8 without a word."""
+    if opened.format == "PPM":
+        return any(_most(tile.args) > 255 for tile in opened.image.tile)  # type: ignore[attr-defined]
+    tiles = getattr(opened.image, "tile", [])
+    return opened.format in ("PNG", "TIFF") and (
+        opened.image.mode.startswith("I;16") or any(";16" in _raw_mode(tile.args) for tile in tiles)
+    )
+
+
+def _most(tile_args: object) -> int:
+    if isinstance(tile_args, tuple) and len(tile_args) > 1:
+        return int(tile_args[1])
+    return 65535 if "16" in str(tile_args) else 255
+
+
+def _raw_mode(tile_args: object) -> str:
+    return str(tile_args[0] if isinstance(tile_args, tuple) else tile_args)
+
+
+def _shallow(image: Image.Image) -> tuple[Pixels, Pixels | None]:
+    """Return pixels and alpha, uint8, of an image that is loaded."""
+    grey, clear = image.mode in _GREY_MODES, image.has_transparency_data
+    mode = ("LA" if clear else "L") if grey else ("RGBA" if clear else "RGB")
+    to_srgb = _to_srgb(image) if image.mode == "CMYK" else None
+    pixels = np.empty((image.height, image.width, 1 if grey else 3), np.uint8)
+    alpha = np.empty(pixels.shape[:2], np.uint8) if clear else None
+    for rows, strip in _strips(image):
+        if to_srgb is not None:
+            strip = ImageCms.applyTransform(strip, to_srgb) or strip
+        _fill(pixels[rows], None if alpha is None else alpha[rows], np.asarray(strip.convert(mode)))
+    return pixels, alpha
+
+
+def _to_srgb(image: Image.Image) -> ImageCms.ImageCmsTransform | None:
+    """Return what turns printing inks into sRGB; None without a profile, or with one that is damaged."""
+    if not (profile := image.info.get("icc_profile")):
+        return None
+    try:
+        return ImageCms.buildTransform(
+            io.BytesIO(profile), ImageCms.createProfile("sRGB"), "CMYK", "RGB", ImageCms.Intent.PERCEPTUAL
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return None
+
+
+def _deep(opened: OpenFile) -> tuple[Pixels, Pixels | None]:
+    """Return pixels and alpha, uint16."""
+    image = opened.image
+    raw_modes = {_raw_mode(tile.args) for tile in image.tile}  # type: ignore[attr-defined]
+    if raw_modes == {"LA;16B"}:
+        return _deep_grey_alpha(opened)
+    if image.mode.startswith("I;16") and all(re.fullmatch(r"I;16[BLN]?", raw) for raw in raw_modes):
+        _load(image, opened.format)
+        grey = np.empty((image.height, image.width, 1), np.uint16)
+        for rows, strip in _strips(image):
+            grey[rows, :, 0] = np.asarray(strip)
+        if opened.format == "TIFF" and image.tag_v2.get(262) == 0:  # type: ignore[attr-defined]
+            np.subtract(65535, grey, out=grey)  # white is zero
+        return grey, _keyed(grey, image.info.get("transparency"))
+    if image.mode not in ("RGB", "RGBA") or not all(re.fullmatch(r"RGB[AX]*;16[BLN]", raw) for raw in raw_modes):
+        kind = ", ".join(sorted(raw_modes))
+        raise ImageError(f"{opened.name} has samples of kind {kind}, which is not supported; convert it to RGB")
+    pixels = np.zeros((image.height, image.width, 3), np.uint16)
+    alpha = np.zeros(pixels.shape[:2], np.uint16) if image.mode == "RGBA" else None
+    for shift in (0, 8):
+        _add_byte(opened, pixels, alpha, shift)
+    return pixels, alpha if alpha is not None else _keyed(pixels, image.info.get("transparency"))
+
+
+def _add_byte(opened: OpenFile, pixels: Pixels, alpha: Pixels | None, shift: int) -> None:
+    """Decode the upper (shift 8) or lower (0) bytes of colours of 16 bits, and add them to what is there."""
+    with Image.open(_rewound(opened.file), formats=(opened.format,)) as image:
+        if shift == 0:
+            image.tile = [tile._replace(args=_other_byte(tile.args)) for tile in image.tile]
+        _load(image, opened.format)
+        for rows, strip in _strips(image):
+            samples = np.asarray(strip).astype(np.uint16) << shift
+            pixels[rows] |= samples[..., :3]
+            if alpha is not None:
+                alpha[rows] |= samples[..., 3]
+
+
+def _deep_grey_alpha(opened: OpenFile) -> tuple[Pixels, Pixels | None]:
+    """Decode a PNG of grey and alpha in 16 bits as what has the same bytes: red, green, blue and alpha in 8.
+
+    Pillow has no way to the lower bytes of this kind.
+    """
+    content = bytearray(_rewound(opened.file).read())
+    content[24:26] = 8, 6
+    content[29:33] = struct.pack(">L", zlib.crc32(content[12:29]))
+    with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+        image.load()
+        samples = np.empty((image.height, image.width, 2), np.uint16)
+        for rows, strip in _strips(image):
+            samples[rows] = np.asarray(strip).view(">u2")
+    return np.ascontiguousarray(samples[..., :1]), np.ascontiguousarray(samples[..., 1])
+
+
+def _deep_ppm(opened: OpenFile) -> Pixels:
+    """Return the samples of a PPM or PGM of 16 bits, which stand behind the header as they are."""
+    image, tile = opened.image, opened.image.tile[0]  # type: ignore[attr-defined]
+    if tile.codec_name not in ("raw", "ppm") or _most(tile.args) != 65535:
+        raise ImageError(f"{opened.name} has a PPM of an unusual kind, which is not supported; convert it to PNG")
+    channels = 3 if image.mode == "RGB" else 1
+    opened.file.seek(tile.offset)
+    content = opened.file.read(image.width * image.height * channels * 2)
+    samples = np.frombuffer(content, ">u2").reshape(image.height, image.width, channels)
+    return samples.astype(np.uint16)
+
+
+def _rewound(file: BinaryIO) -> BinaryIO:
+    file.seek(0)
+    return file
+
+
+def _other_byte(tile_args: Any) -> Any:
+    if isinstance(tile_args, tuple):
+        return (_other_byte(tile_args[0]), *tile_args[1:])
+    raw = str(tile_args)
+    return raw[:-1] + _OTHER_BYTE[raw[-1]]
+
+
+def _keyed(pixels: Pixels, key: object) -> Pixels | None:
+    """Return the alpha channel that a PNG's transparent colour makes."""
+    if key is None:
+        return None
+    return np.where((pixels == np.array(key)).all(axis=2), 0, 65535).astype(np.uint16)
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    step = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, step):
+        bottom = min(top + step, image.height)
+        yield slice(top, bottom), image.crop((0, top, image.width, bottom))
+
+
+def _fill(pixels: Pixels, alpha: Pixels | None, samples: Pixels) -> None:
+    if samples.ndim == 2:
+        samples = samples[..., None]
+    pixels[...] = samples[..., : pixels.shape[2]]
+    if alpha is not None:
+        alpha[...] = samples[..., -1]
+
+
+def _turned(samples: Pixels, orientation: int) -> Pixels:
+    """Return rows and columns `(H, W, …)` as they are looked at."""
+    transpose, turn_rows, turn_columns = _TURNS[orientation]
+    turned = samples.swapaxes(0, 1) if transpose else samples
+    return np.ascontiguousarray(turned[:: -1 if turn_rows else 1, :: -1 if turn_columns else 1])

@@ -1,0 +1,132 @@
+"""The camera's notes (EXIF) of a picture: the orientation taken out, everything else left as it is.
+
+Nothing is interpreted but the table of contents of the first directory, so that notes that programs do not agree on
+(those of the camera's maker, thumbnails) survive byte for byte. XMP and IPTC are not kept.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+from PIL import ExifTags, Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PREFIX = b"Exif\0\0"
+"""What stands before the notes in JPEG files."""
+
+_ENTRY_BYTES = 12
+_SHORT = 3
+
+TEXTS = tuple(
+    int(tag)
+    for tag in (
+        ExifTags.Base.ImageDescription,
+        ExifTags.Base.Make,
+        ExifTags.Base.Model,
+        ExifTags.Base.Software,
+        ExifTags.Base.DateTime,
+        ExifTags.Base.Artist,
+        ExifTags.Base.HostComputer,
+        ExifTags.Base.Copyright,
+    )
+)
+"""The notes of the first directory that are texts about the picture, not about how it is stored."""
+
+DIRECTORIES = (int(ExifTags.IFD.Exif), int(ExifTags.IFD.GPSInfo))
+
+
+def take_orientation(exif: bytes | None) -> tuple[int, bytes | None]:
+    """Split EXIF data into the orientation, 1 to 8, and the rest.
+
+    The entry is cut out of its directory and the others move up, within the room the directory had: nothing else
+    moves, so that every offset stays true.
+
+    Args:
+        exif: as files have it, with or without the `Exif` prefix.
+
+    Returns:
+        tuple: the orientation, 1 (upright) where there is none; and the data without it and without the prefix,
+        None where nothing is left.
+
+    Source:
+        Exif 2.32, 4.5.2 and 4.6.4; TIFF 6.0, section 2.
+    """
+    data = (exif or b"").removeprefix(PREFIX)
+    order = {b"II": "<", b"MM": ">"}.get(data[:2])
+    try:
+        if order is None:
+            return 1, None
+        (start,) = struct.unpack_from(f"{order}L", data, 4)
+        (count,) = struct.unpack_from(f"{order}H", data, start)
+        end = start + 2 + count * _ENTRY_BYTES
+        for place in range(start + 2, end, _ENTRY_BYTES):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHLH", data, place)
+            if tag == ExifTags.Base.Orientation:
+                moved = data[place + _ENTRY_BYTES : end + 4]  # the entries behind it, and where the next directory is
+                fewer = struct.pack(f"{order}H", count - 1)
+                rest = data[:start] + fewer + data[start + 2 : place] + moved + bytes(_ENTRY_BYTES) + data[end + 4 :]
+                is_known = kind == _SHORT and 1 <= value <= 8
+                return value if is_known else 1, rest if count > 1 else None
+    except struct.error:
+        return 1, None  # the directory is cut off: no notes worth keeping
+    return 1, data
+
+
+def exif_of(image: Image.Image, format_: str) -> bytes | None:
+    """Return the EXIF data of an image that is loaded."""
+    if format_ == "TIFF":
+        return _exif_of_tiff(image)
+    exif = image.info.get("exif")
+    if exif is None and isinstance(text := image.info.get("Raw profile type exif"), str):  # ImageMagick's, in PNG
+        try:
+            exif = bytes.fromhex("".join(text.split("\n")[3:]))
+        except ValueError:
+            return None
+    return exif if isinstance(exif, bytes) else None
+
+
+def _exif_of_tiff(image: Image.Image) -> bytes | None:
+    """Return the notes of a TIFF, whose first directory describes the storage too."""
+    stored, kept = image.getexif(), Image.Exif()
+    for tag in TEXTS:
+        if isinstance(text := stored.get(tag), str):
+            kept[tag] = text
+    for directory in DIRECTORIES:
+        if entries := stored.get_ifd(directory):
+            kept[directory] = entries
+    try:
+        return kept.tobytes().removeprefix(PREFIX) if len(kept) else None
+    except (TypeError, ValueError, AttributeError, struct.error):
+        return None  # entries of the wrong type, which sloppy programs write: no reason to lose the picture
+
+
+def texts_and_directories(exif: bytes) -> tuple[dict[int, str], dict[int, Mapping[int, Any]]]:
+    """Return the texts and the EXIF and GPS directories of EXIF data, for a TIFF to be written.
+
+    What cannot be understood is left out.
+    """
+    notes = Image.Exif()
+    texts: dict[int, str] = {}
+    directories: dict[int, Mapping[int, Any]] = {}
+    try:
+        notes.load(exif)
+        texts = {tag: text for tag in TEXTS if isinstance(text := notes.get(tag), str)}
+        for tag in DIRECTORIES:
+            if entries := notes.get_ifd(tag):
+                pack_directory(tag, entries, 0)
+                directories[tag] = entries
+    except Exception:  # noqa: BLE001 Sloppy notes make Pillow raise nearly anything: no reason to lose the picture.
+        return texts, directories
+    return texts, directories
+
+
+def pack_directory(tag: int, entries: Mapping[int, Any], offset: int) -> bytes:
+    """Return a directory's bytes as they stand at `offset` of a little-endian TIFF."""
+    directory = ImageFileDirectory_v2(group=tag)
+    for number, value in entries.items():
+        directory[number] = value
+    return directory.tobytes(offset)

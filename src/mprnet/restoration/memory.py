@@ -1,0 +1,117 @@
+"""How much memory there is, how much a tile takes, and what it looks like when there was too little."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import torch
+
+from mprnet.network import SIZE_MULTIPLE, MPRNetConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SMALLEST_TILE_PX = 128
+"""Below it most of a tile is border, which its neighbours compute too."""
+
+_SHARE = 0.5
+"""How much of the free memory one pass may take; the rest is for pictures read ahead, and for what others do."""
+
+_COPIES = {1: 8, 2: 14, 3: 14}
+"""By stage: how many times the features of full resolution are held at most.
+
+Tensors alone are 6.4, 11.6 and 11.0 times at the width of `lite`, and less at those of the paper's networks; the rest
+is for the convolutions' scratch memory.
+"""
+
+_WORDS = ("out of memory", "can't allocate memory", "DefaultCPUAllocator", "bad allocation")
+
+
+class OutOfMemory(Exception):  # noqa: N818 (a state that is mended, seldom an error)
+    """The memory did not suffice for a pass."""
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """Turn the many shapes of too little memory into `OutOfMemory`."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in str(error) for word in _WORDS):
+            raise OutOfMemory(str(error).partition("\n")[0] or "no memory is left") from error
+        raise
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return how much memory this process may still take: of the GPU, or of the machine and its control group."""
+    if device.type == "cuda":
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + held
+    return min(psutil.virtual_memory().available, _free_of_control_group(Path("/")))
+
+
+def bytes_per_pixel(config: MPRNetConfig, stage: int, itemsize: int = 4) -> int:
+    """Estimate what a pass needs for each pixel of its tile.
+
+    Args:
+        config: the network.
+        stage: 1, 2 or 3, where it is left.
+        itemsize: bytes of a number: 4 for float32.
+    """
+    return _COPIES[stage] * (config.orsnet_width if stage == 3 else config.n_feat) * itemsize
+
+
+def choose_side(free: int, per_pixel: int, largest_px: int) -> int:
+    """Return the side of the largest square tile that is expected to fit, between the smallest and `largest_px`.
+
+    Example:
+        >>> choose_side(free=2**30, per_pixel=4096, largest_px=512)
+        360
+    """
+    side = math.isqrt(int(free * _SHARE) // per_pixel) // SIZE_MULTIPLE * SIZE_MULTIPLE
+    return min(largest_px, max(SMALLEST_TILE_PX, side))
+
+
+def fits(free: int, needed: int) -> bool:
+    """Tell whether a pass that needs so many bytes may take them."""
+    return needed <= free * _SHARE
+
+
+def _free_of_control_group(root: Path) -> int:
+    """Return what the strictest of the control groups that hold this process has left; version 2 or 1 of Linux'."""
+    free = 2**63
+    for line in _lines(root / "proc/self/cgroup"):
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if not controllers:
+            mount, limit, usage, cache = root / "sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"
+        elif "memory" in controllers.split(","):
+            mount, limit, usage = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+            cache = "total_inactive_file"
+        else:
+            continue
+        # Any of the groups around it may be the one that is limited. Inside a container some are not to be seen.
+        place = mount / path.strip("/")
+        for group in (place, *place.parents):
+            if group.is_relative_to(mount):
+                free = min(free, _free_of(group, limit, usage, cache))
+    return free
+
+
+def _free_of(group: Path, limit: str, usage: str, cache: str) -> int:
+    most, used = ("".join(_lines(group / name)).strip() for name in (limit, usage))
+    if not most.isdigit() or not used.isdigit():  # no such group, or "max"
+        return 2**63
+    counts = dict(line.split(maxsplit=1) for line in _lines(group / "memory.stat") if " " in line)
+    # What files have left behind in memory counts as used, but makes room when it is needed.
+    return max(0, int(most) - int(used) + int(counts.get(cache, 0)))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,356 @@
+"""One picture file from end to end: read, restored by one network or several in a row, written."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+
+import numpy as np
+from PIL import Image
+
+from mprnet.errors import ConfigError, ImageError
+from mprnet.files import written_whole
+from mprnet.imaging import (
+    FORMATS,
+    HOLD_FRAMES,
+    MAX_PIXELS,
+    Animation,
+    Frame,
+    Picture,
+    Subsampling,
+    check_quality,
+    check_target,
+    contact_sheet,
+    read_frames,
+    read_image,
+    target_format,
+    write_frames,
+    write_image,
+)
+from mprnet.imaging.decoding import open_picture
+from mprnet.imaging.formats import format_named
+from mprnet.imaging.pixels import to_8_bits
+from mprnet.restoration.plan import strip_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from mprnet.imaging.pixels import Pixels
+    from mprnet.restoration.restorer import Restorer
+
+PathLike = str | os.PathLike[str]
+
+_STRIP_PX = 800
+"""The longest side of each picture of a strip before and after."""
+
+_MAX_PIPE_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class PictureOptions:
+    """How pictures are restored and written.
+
+    Args:
+        stage: 1, 2 or 3, whose picture to write; or `auto`, the last stage that is expected to fit the budget.
+        budget_seconds: for `auto`, what a picture may take, all networks and frames together.
+        strength: from 0, the picture as it was, to 1; of each network where there are several.
+        format: what to write, one of `mprnet.imaging.FORMATS`' endings or values; by the target's name where not given.
+        quality: of the formats that lose something, 1 to 100.
+        subsampling: `4:4:4`, `4:2:2` or `4:2:0`, of the formats that have it.
+        compare: write a strip of the picture before and after beside the target, `NAME_compare.jpg`.
+        overwrite: replace files that exist.
+
+    Raises:
+        ConfigError: an option is none that there is, or `auto` and `budget_seconds` are not given together.
+    """
+
+    stage: int | Literal["auto"] = 3
+    budget_seconds: float | None = None
+    strength: float = 1.0
+    format: str | None = None
+    quality: int | None = None
+    subsampling: Subsampling | None = None
+    compare: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.stage not in (1, 2, 3, "auto"):
+            raise ConfigError(f"stage is {self.stage!r}; expected 1, 2, 3 or auto")
+        if (self.stage == "auto") != (self.budget_seconds is not None):
+            raise ConfigError("stage 'auto' and a budget of seconds belong together; give both or neither")
+        if self.budget_seconds is not None and not self.budget_seconds > 0:
+            raise ConfigError(f"the budget is {self.budget_seconds} seconds; expected more than 0")
+        if not 0 <= self.strength <= 1:
+            raise ConfigError(f"strength is {self.strength}; expected 0 to 1")
+        check_quality(self.quality, self.subsampling)
+        if self.format is not None:
+            try:
+                format_named(self.format)
+            except ImageError as error:
+                raise ConfigError(str(error)) from error
+
+    @property
+    def ending(self) -> str | None:
+        """What files of `format` end in, such as `.webp`; None where no format is asked for."""
+        if self.format is None:
+            return None
+        asked = f".{self.format.lower().removeprefix('.')}"
+        return asked if asked in FORMATS else ending_of(format_named(self.format))
+
+    def choose_stage(self, restorer: Restorer, size_hw: tuple[int, int], share: float) -> int:
+        """Return the stage for a picture that may take `share` of the budget."""
+        if self.stage != "auto" or self.budget_seconds is None:
+            return int(self.stage)
+        return restorer.choose_stage(size_hw, self.budget_seconds * share)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A restored picture, and the strip before and after where one is asked for."""
+
+    picture: Picture
+    strip: Pixels | None = None
+
+
+def restore_picture(
+    restorers: Sequence[Restorer],
+    source: PathLike | BinaryIO,
+    target: PathLike | BinaryIO,
+    *,
+    options: PictureOptions = PictureOptions(),
+    progress: Callable[[float], None] = lambda _: None,
+) -> None:
+    """Restore a picture, or every frame of an animation, with one network after the other.
+
+    Depth, grey, transparency, colour profile and EXIF are kept. Between networks a picture has 16 bits.
+
+    Args:
+        restorers: at least one, in the order in which they work.
+        source: a picture of any of `mprnet.imaging.FORMATS`, or a stream of its bytes.
+        target: the file to write, whose folder is made where it is missing; or a stream, which gets the format of
+            `source` where `options` name none, and nothing if anything fails.
+        options: how.
+        progress: called now and then with the fraction that is done.
+
+    Raises:
+        ImageError: as `mprnet.imaging.read_image` and `write_image`; an existing target is found before the picture
+            is restored.
+        ConfigError: there are no restorers; a network has other than 3 channels; a strip is asked for and `target` is
+            a stream.
+        MissingExtraError: a format needs a package that is not installed.
+    """
+    if not restorers:
+        raise ConfigError("no restorers are given; expected at least one")
+    if not isinstance(source, str | os.PathLike):
+        source = _content(source)
+    if isinstance(target, str | os.PathLike):
+        target = Path(target)
+    elif options.compare:
+        raise ConfigError("a strip before and after is asked for, but the output is a stream; name a file")
+    content = load(source, target if isinstance(target, Path) else None, options)
+    if isinstance(content, Animation):
+        restore_animation(restorers, content, target, options, progress)
+    else:
+        save(restore(restorers, content, options, progress=progress), target, options)
+
+
+def load(
+    source: PathLike | BinaryIO,
+    target: Path | None,
+    options: PictureOptions,
+    admit: Callable[[int], None] = lambda _: None,
+) -> Picture | Animation:
+    """Read a picture, or open an animation, once it is sure that the target can be written as far as that can be told.
+
+    Args:
+        source: a file, or a stream that can seek.
+        target: the file to write, None for a stream.
+        options: how.
+        admit: called with the number of pixels before they are decoded.
+
+    Raises:
+        ImageError, MissingExtraError: as `restore_picture`.
+    """
+    with open_picture(source, MAX_PIXELS) as opened:
+        pixels = opened.image.width * opened.image.height
+        is_animated = opened.format in HOLD_FRAMES and bool(getattr(opened.image, "is_animated", False))
+    if target is not None:
+        check_target(target, options.overwrite, format=options.format)
+        if options.compare:
+            check_target(strip_of(target), options.overwrite)
+    admit(pixels)
+    if is_animated:
+        return read_frames(source)
+    picture = read_image(source)
+    if target is not None:
+        check_target(target, options.overwrite, picture=picture, format=options.format)
+    return picture
+
+
+def restore(
+    restorers: Sequence[Restorer],
+    picture: Picture,
+    options: PictureOptions,
+    *,
+    share: float = 1,
+    progress: Callable[[float], None] = lambda _: None,
+) -> Restored:
+    """Restore a picture, in place where its memory can be written to.
+
+    Args:
+        restorers: at least one, in the order in which they work.
+        picture: what to restore; its pixels hold the result afterwards, or anything.
+        options: how.
+        share: the part of the budget that it may take.
+        progress: called now and then with the fraction that is done.
+    """
+    before = _small(picture) if options.compare else None
+    pixels = picture.pixels
+    if len(restorers) > 1 and picture.depth == 8:
+        pixels = pixels.astype(np.uint16)
+        pixels *= 257  # 255 becomes 65535
+    for place, restorer in enumerate(restorers):
+
+        def report(fraction: float, place: int = place) -> None:
+            progress((place + fraction) / len(restorers))
+
+        pixels = restorer.restore_pixels(
+            pixels,
+            out=pixels if pixels.flags.writeable else None,
+            stage=options.choose_stage(restorer, picture.size_hw, share / len(restorers)),
+            strength=options.strength,
+            progress=report,
+        )
+    restored = replace(picture, pixels=to_8_bits(pixels) if picture.depth == 8 else pixels)
+    return Restored(restored, None if before is None else _strip(before, _small(restored)))
+
+
+def save(
+    restored: Restored,
+    target: Path | BinaryIO,
+    options: PictureOptions,
+    commit: Callable[[Path], None] = lambda _: None,
+) -> None:
+    """Write a restored picture, and its strip.
+
+    Args:
+        restored: as `restore` returned it.
+        target: the file to write, or a stream.
+        options: how.
+        commit: called with the finished file before it gets its name; where it fails, the file is not there.
+
+    Raises:
+        ImageError, MissingExtraError: as `restore_picture`.
+    """
+    lossy: dict[str, Any] = {"quality": options.quality, "subsampling": options.subsampling}
+    if isinstance(target, Path):
+        with _placed(target, options, commit) as unfinished:
+            write_image(restored.picture, unfinished, format=target_format(target, options.format), **lossy)
+        if restored.strip is not None:
+            write_image(
+                restored.strip,
+                strip_of(target),
+                icc_profile=None if restored.picture.is_grey else restored.picture.icc_profile,
+                overwrite=options.overwrite,
+            )
+    else:
+        write_image(restored.picture, target, format=_stream_format(options, restored.picture.format), **lossy)
+
+
+def restore_animation(
+    restorers: Sequence[Restorer],
+    animation: Animation,
+    target: Path | BinaryIO,
+    options: PictureOptions,
+    progress: Callable[[float], None] = lambda _: None,
+    commit: Callable[[Path], None] = lambda _: None,
+) -> None:
+    """Restore every frame of an animation, and write it; arguments and errors are as for `restore` and `save`.
+
+    The strip shows the first frame.
+    """
+    strips: list[Pixels | None] = []
+
+    def frames() -> Iterator[Frame]:
+        for number, frame in enumerate(animation.frames):
+
+            def report(fraction: float, number: int = number) -> None:
+                progress((number + fraction) / animation.count)
+
+            wanted = options if not strips else replace(options, compare=False)
+            restored = restore(restorers, frame.picture, wanted, share=1 / animation.count, progress=report)
+            strips.append(restored.strip)
+            yield replace(frame, picture=restored.picture)
+
+    if isinstance(target, Path):
+        format_ = target_format(target, options.format)
+        with _placed(target, options, commit) as unfinished:
+            write_frames(frames(), unfinished, loop=animation.loop, format=format_, quality=options.quality)
+        if strips[0] is not None:
+            write_image(strips[0], strip_of(target), overwrite=options.overwrite)
+    else:
+        format_ = _stream_format(options, animation.format)
+        write_frames(frames(), target, loop=animation.loop, format=format_, quality=options.quality)
+
+
+def ending_of(format_: str) -> str:
+    """Return what the files of a format end in.
+
+    Example:
+        >>> ending_of("JPEG")
+        '.jpg'
+    """
+    return next(ending for ending, named in FORMATS.items() if named == format_)
+
+
+@contextlib.contextmanager
+def _placed(target: Path, options: PictureOptions, commit: Callable[[Path], None]) -> Iterator[Path]:
+    """Give a name to write to, which becomes `target` when the block and `commit` end well."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        check_target(target, options.overwrite, format=options.format)  # it may have come while the network worked
+        with written_whole(target) as unfinished:
+            try:
+                yield unfinished
+            except ImageError as error:
+                raise ImageError(str(error).replace(str(unfinished), str(target))) from error
+            commit(unfinished)
+    except OSError as error:
+        raise ImageError(f"{target} cannot be written: {error.strerror or error}") from error
+
+
+def _stream_format(options: PictureOptions, given: str | None) -> str:
+    """Return what to write to a stream: what is asked for, or what was read where it can be written."""
+    if options.format is not None:
+        return options.format
+    return given if given is not None and given in FORMATS.values() else "PNG"
+
+
+def _small(picture: Picture) -> Pixels:
+    """Return a copy for a strip, `(h, w, 3)`, uint8, of at most `_STRIP_PX` a side."""
+    height, width = picture.size_hw
+    scale = min(1, _STRIP_PX / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    samples = to_8_bits(picture.pixels)
+    image = Image.fromarray(samples[..., 0] if picture.is_grey else samples)
+    return np.asarray(image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3).convert("RGB"))
+
+
+def _strip(before: Pixels, after: Pixels) -> Pixels:
+    return contact_sheet([[("before", before), ("after", after)]], cell_px=_STRIP_PX)
+
+
+class _Content(io.BytesIO):
+    name = "standard input"
+
+
+def _content(stream: BinaryIO) -> BinaryIO:
+    """Read a stream to its end, so that it can be gone through more than once."""
+    content = stream.read(_MAX_PIPE_BYTES + 1)
+    if len(content) > _MAX_PIPE_BYTES:
+        raise ImageError(f"what comes in is longer than {_MAX_PIPE_BYTES} bytes; expected one picture")
+    return _Content(content)

@@ -1,0 +1,198 @@
+"""Which file becomes which: inputs, folders and patterns to pairs of source and target."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from mprnet.errors import ConfigError
+from mprnet.imaging import FORMATS
+from mprnet.imaging.video import SUFFIXES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+PathLike = str | os.PathLike[str]
+
+_MARK = "_restored"
+_WILD = re.compile(r"[*?[]")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A picture or video file and the file that its restoration is written to.
+
+    `folder` is the output folder that the target belongs to; None where it stands beside its source or was named.
+    """
+
+    source: Path
+    target: Path
+    folder: Path | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A picture, or an input as it was given, from which nothing was made; `reason` is one line that names it."""
+
+    source: Path
+    reason: str
+    folder: Path | None = field(default=None, compare=False)
+
+
+def is_video(path: Path) -> bool:
+    """Tell by its name whether a file is a video."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def strip_of(target: Path) -> Path:
+    """Return where the picture before and after is laid side by side, beside the target.
+
+    Example:
+        >>> strip_of(Path("out/a.png")).as_posix()
+        'out/a_compare.jpg'
+    """
+    return target.with_name(f"{target.stem}_compare.jpg")
+
+
+def plan(
+    inputs: Sequence[PathLike], output: PathLike | None = None, *, ending: str | None = None, compare: bool = False
+) -> list[Job | Failure]:
+    """Say for every picture where it goes; a failure where it cannot go there.
+
+    Args:
+        inputs: as for `restore_files`.
+        output: as for `restore_files`.
+        ending: what the targets of pictures end in, such as `.webp`; None for that of their source.
+        compare: strips before and after are written too, and need places of their own.
+
+    Raises:
+        ConfigError: no inputs, or `output` does not fit them.
+    """
+    return list(_without_clashes(list(_pair(inputs, None if output is None else Path(output), ending)), compare))
+
+
+def _without_clashes(wanted: list[Job | Failure], compare: bool) -> Iterator[Job | Failure]:
+    sources = {_entry(job.source) for job in wanted if isinstance(job, Job)}
+    taken: dict[str, Path] = {}
+    for job in wanted:
+        if isinstance(job, Failure):
+            yield job
+            continue
+        places = [job.target, *([strip_of(job.target)] if compare and not is_video(job.source) else [])]
+        entries = [_entry(place) for place in places]
+        first = taken.get(entries[0])
+        if first is not None and entries[0] not in sources and _entry(first) == _entry(job.source):
+            continue  # the same picture given twice
+        reason = None
+        for place, entry in zip(places, entries, strict=True):
+            if entry in sources:
+                reason = f"{job.source} would be restored to {place}, which is an input; choose another output"
+                break
+            if other := taken.get(entry):
+                reason = f"{job.source} would be restored to {place}, as {other} is; give them different output folders"
+                break
+        if reason:
+            yield Failure(job.source, reason, job.folder)
+        else:
+            taken |= dict.fromkeys(entries, job.source)
+            yield job
+
+
+def _pair(inputs: Sequence[PathLike], output: Path | None, ending: str | None) -> Iterator[Job | Failure]:
+    """Say where every picture would go, each on its own."""
+    if not inputs:
+        raise ConfigError("no pictures are given; expected files, folders or patterns")
+    is_file = False
+    if output is not None and not _is_folder(output):
+        is_file = output.suffix.lower() in Image.registered_extensions() | FORMATS or is_video(output)
+        if is_file and (len(inputs) > 1 or _is_folder(Path(inputs[0])) or _is_pattern(inputs[0])):
+            raise ConfigError(f"output is the file {output}, but several pictures may be made; expected a folder")
+        if is_file and ending is not None and FORMATS.get(output.suffix.lower()) != FORMATS[ending]:
+            raise ConfigError(f"output is the file {output}, which is no {FORMATS[ending]}; name it *{ending}")
+        if not is_file and os.path.exists(output):  # noqa: PTH110 (as `_is_folder`)
+            raise ConfigError(f"output is {output}, which is a file; expected a folder")
+    for given in inputs:
+        path = Path(given)
+        if _is_folder(path):
+            yield from _pair_folder(path, output, ending)
+        elif _is_pattern(given):
+            yield from _pair_pattern(os.fspath(given), output, ending)
+        elif output is None:
+            yield Job(path, _ended(path.with_stem(path.stem + _MARK), ending))
+        elif is_file:
+            yield Job(path, output)
+        else:
+            yield Job(path, _ended(output / path.name, ending), output)
+
+
+def _pair_folder(folder: Path, output: Path | None, ending: str | None) -> Iterator[Job | Failure]:
+    root = output
+    if output is None:
+        named = folder if folder.name not in ("", "..") else Path(os.path.abspath(folder))  # noqa: PTH100 (keeps links)
+        output = named.parent / f"{named.name}{_MARK}"
+    if _entry(output) == _entry(folder):
+        raise ConfigError(f"{folder} is input and output at once; choose another output, so that no input is replaced")
+    unreadable: list[OSError] = []
+    empty = True
+    for place, subfolders, names in os.walk(folder, onerror=unreadable.append):
+        # In a fixed order, without what is hidden, and without results of an earlier run.
+        subfolders[:] = sorted(
+            name for name in subfolders if not name.startswith(".") and _entry(Path(place, name)) != _entry(output)
+        )
+        for name in sorted(names):
+            source = Path(place, name)
+            if not name.startswith(".") and source.suffix.lower() in FORMATS:
+                empty = False
+                yield Job(source, _ended(output / source.relative_to(folder), ending), output)
+    for error in unreadable:
+        yield Failure(Path(error.filename), f"{error.filename} cannot be read: {error.strerror}", root)
+    if empty and not unreadable:
+        yield Failure(folder, f"{folder} has no pictures; expected at least one of {', '.join(FORMATS)}", root)
+
+
+def _pair_pattern(pattern: str, output: Path | None, ending: str | None) -> Iterator[Job | Failure]:
+    """Pair the pictures and videos that match; below `output` they keep their place below the fixed part of it."""
+    parts = Path(pattern).parts
+    fixed = list(takewhile(lambda part: not _WILD.search(part), parts))
+    base = Path(*fixed)
+    try:
+        # `Path.glob` follows no linked folders, so no circles.
+        found = sorted(path for path in base.glob(str(Path(*parts[len(fixed) :]))) if not _is_folder(path))
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"{pattern!r} is no pattern of files: {error}") from error
+    sources = [
+        path
+        for path in found
+        if (path.suffix.lower() in FORMATS or is_video(path))
+        and not any(part.startswith(".") for part in path.relative_to(base).parts)
+    ]
+    for source in sources:
+        if output is None:
+            yield Job(source, _ended(source.with_stem(source.stem + _MARK), ending))
+        else:
+            yield Job(source, _ended(output / source.relative_to(base), ending), output)
+    if not sources:
+        yield Failure(Path(pattern), f"{pattern} does not exist, and as a pattern it matches no pictures", output)
+
+
+def _ended(target: Path, ending: str | None) -> Path:
+    return target if ending is None or is_video(target) else target.with_suffix(ending)
+
+
+def _is_pattern(given: PathLike) -> bool:
+    return bool(_WILD.search(os.fspath(given))) and not os.path.lexists(given)
+
+
+def _entry(path: Path) -> str:
+    """Name the place of a file or folder in one way only; a link to a file is a place of its own."""
+    return os.path.realpath(path) if _is_folder(path) else str(Path(os.path.realpath(path.parent), path.name))
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 (`Path.is_dir` fails where it may not look; reading gives the reason)

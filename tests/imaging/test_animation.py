@@ -1,0 +1,158 @@
+"""Animations: every frame and its time there and back, one at a time, and no more than fits."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mprnet.errors import ImageError
+from mprnet.imaging import Frame, Picture, is_animated, read_frames, read_image, write_frames, write_image
+
+FORMATS = ["GIF", "WEBP", "PNG", "AVIF"]
+DURATIONS = [40, 100, 250]
+
+
+def frame(number, *, alpha=False, height=24, width=32):
+    pixels = np.full((height, width, 3), 20, np.uint8)
+    pixels[:, 8 * number : 8 * number + 8] = (240, 60 * number, 10)
+    clear = None
+    if alpha:
+        clear = np.full((height, width), 255, np.uint8)
+        clear[4:12, 4 * number : 4 * number + 4] = 0
+    return Picture(pixels, clear)
+
+
+def frames(**options):
+    return [Frame(frame(number, **options), duration) for number, duration in enumerate(DURATIONS)]
+
+
+def written(made, format_, **options):
+    file = io.BytesIO()
+    write_frames(made, file, format=format_, **options)
+    file.seek(0)
+    return file
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("format_", FORMATS)
+def test_every_frame_and_its_time_come_back(format_, alpha):
+    file = written(frames(alpha=alpha), format_)
+    assert is_animated(file)
+    animation = read_frames(file)
+    assert (animation.count, animation.format, animation.size_hw) == (3, format_, (24, 32))
+    found = list(animation.frames)
+    assert [one.duration_ms for one in found] == DURATIONS
+    for one, made in zip(found, frames(alpha=alpha), strict=True):
+        seen = np.s_[...] if not alpha else made.picture.alpha > 0
+        difference = np.abs(one.picture.rgb().astype(int) - made.picture.pixels)[seen]
+        assert difference.mean() < (1 if format_ in ("GIF", "PNG") else 6)
+        if alpha:
+            assert np.array_equal(one.picture.alpha > 127, made.picture.alpha > 0)
+        else:
+            assert one.picture.is_opaque
+
+
+@pytest.mark.parametrize("loop", [0, 1, 2, 5])
+@pytest.mark.parametrize("format_", ["GIF", "WEBP", "PNG"])
+def test_how_often_it_is_played_is_kept(format_, loop):
+    file = written(frames(), format_, loop=loop)
+    animation = read_frames(file)
+    assert animation.loop == loop
+    again = written(animation.frames, format_, loop=animation.loop)
+    assert read_frames(again).loop == loop
+
+
+def test_times_that_are_no_whole_milliseconds_do_not_add_up_to_an_error():
+    made = [Frame(frame(number % 3), 33.4) for number in range(30)]
+    found = read_frames(written(made, "WEBP"))
+    assert sum(one.duration_ms for one in found.frames) == pytest.approx(30 * 33.4, abs=1)
+
+
+def test_a_file_of_one_picture_is_one_frame():
+    file = io.BytesIO()
+    write_image(frame(0), file, format="tiff")
+    file.seek(0)
+    assert not is_animated(file)
+    animation = read_frames(file)
+    assert animation.count == 1
+    assert np.array_equal(next(animation.frames).picture.pixels, frame(0).pixels)
+
+
+def test_frames_of_files_with_damage_are_given_up_to_it():
+    content = written(frames(), "PNG").getvalue()
+    animation = read_frames(io.BytesIO(content[: content.rindex(b"fdAT") + 12]))
+    with pytest.raises(ImageError) as refused:
+        list(animation.frames)
+    assert "\n" not in str(refused.value)
+
+
+def test_all_frames_together_are_measured_before_they_are_decoded():
+    file = written(frames(), "GIF")
+    assert read_frames(file, max_pixels=3 * 24 * 32).count == 3
+    with pytest.raises(ImageError, match="has 3 frames of 32×24; expected at most 2303 pixels in all of them"):
+        read_frames(file, max_pixels=3 * 24 * 32 - 1)
+
+
+def test_one_frame_is_decoded_at_a_time(monkeypatch):
+    decoded = []
+    load = Image.Image.load
+    monkeypatch.setattr(Image.Image, "load", lambda image: (decoded.append(image), load(image))[1])
+    found = read_frames(written(frames(), "PNG")).frames
+    next(found)
+    first = len(decoded)
+    list(found)
+    assert 0 < first < len(decoded)
+
+
+def test_between_two_frames_warnings_are_the_callers_again():
+    found = read_frames(written(frames(), "GIF")).frames
+    next(found)
+    with pytest.warns(UserWarning, match="mine"):
+        warnings.warn("mine", UserWarning, stacklevel=1)
+
+
+def test_the_picture_for_programs_without_animation_is_no_frame():
+    images = [Image.fromarray(frame(number).pixels) for number in range(3)]
+    file = io.BytesIO()
+    images[0].save(file, "PNG", save_all=True, default_image=True, append_images=images[1:], duration=50)
+    file.seek(0)
+    animation = read_frames(file)
+    found = list(animation.frames)
+    assert animation.count == len(found) == 2
+    assert np.array_equal(found[0].picture.pixels, frame(1).pixels)
+
+
+def test_16_bits_are_rounded_in_frames():
+    deep = [Frame(Picture(one.picture.pixels.astype(np.uint16) * 257), one.duration_ms) for one in frames()]
+    found = list(read_frames(written(deep, "PNG")).frames)
+    assert np.array_equal(found[2].picture.pixels, frame(2).pixels)
+
+
+def test_frames_are_written_whole_or_not_at_all(tmp_path):
+    def broken():
+        yield frames()[0]
+        raise RuntimeError("the network stopped")
+
+    with pytest.raises(RuntimeError, match="the network stopped"):
+        write_frames(broken(), tmp_path / "a.gif")
+    assert list(tmp_path.iterdir()) == []
+    write_frames(frames(), tmp_path / "a.gif")
+    with pytest.raises(ImageError, match="exists"):
+        write_frames(frames(), tmp_path / "a.gif")
+    write_frames(frames()[:2], tmp_path / "a.gif", overwrite=True)
+    assert read_frames(tmp_path / "a.gif").count == 2
+    with pytest.raises(ImageError, match="has an animation"):
+        read_image(tmp_path / "a.gif")
+
+
+def test_what_holds_no_animation_is_refused():
+    with pytest.raises(ImageError, match="JPEG holds no animation; choose AVIF, GIF, PNG, WEBP"):
+        written(frames(), "JPEG")
+    with pytest.raises(ImageError, match="there are no frames"):
+        written([], "GIF")
+    with pytest.raises(ImageError, match="its frames differ in size"):
+        written([*frames(), Frame(frame(0, height=20), 10)], "GIF")

@@ -1,0 +1,480 @@
+"""Every format keeps what it can hold, in every way that pictures have colours, and says so where it cannot."""
+
+from __future__ import annotations
+
+import builtins
+import io
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import ExifTags, Image, ImageCms
+
+from mprnet.errors import ConfigError, ImageError, MissingExtraError
+from mprnet.imaging import FORMATS, Picture, check_target, read_image, write_image
+from mprnet.imaging.formats import HOLD_16_BITS, HOLD_ALPHA, format_named, recognise
+
+RANDOM = np.random.default_rng(0)
+ROWS, COLUMNS = np.mgrid[0:30, 0:26]
+SMOOTH = np.stack((ROWS * 5, COLUMNS * 6, (ROWS + COLUMNS) * 3), axis=2)
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+LOSSLESS = {"PNG", "TIFF", "BMP"}
+WITH_METADATA = ["PNG", "JPEG", "TIFF", "WEBP", "AVIF", "HEIF"]
+
+
+@pytest.fixture(autouse=True)
+def extra(request):
+    if "HEIF" in request.node.name:
+        pytest.importorskip("pillow_heif", reason="needs the extra heif")
+
+
+def picture_of(*, grey=False, alpha=False, depth=8, **others):
+    """A photograph's like: smooth, so that lossy formats come near to it."""
+    scale, dtype = (1, np.uint8) if depth == 8 else (257, np.uint16)
+    pixels = (SMOOTH * scale).astype(dtype)
+    if depth == 16:
+        pixels += RANDOM.integers(0, 200, pixels.shape, dtype)
+    # Soft in WebP and the like, on or off in GIF.
+    alpha_samples = np.where(COLUMNS > 8, 255 * scale, 0).astype(dtype) if alpha else None
+    return Picture(pixels[..., :1] if grey else pixels, alpha_samples, **others)
+
+
+def exif_of(**entries):
+    exif = Image.Exif()
+    for name, value in entries.items():
+        exif[ExifTags.Base[name]] = value
+    exif[ExifTags.IFD.Exif] = {ExifTags.Base.ExposureTime: 0.5, ExifTags.Base.MakerNote: b"its own business" * 3}
+    exif[ExifTags.IFD.GPSInfo] = {ExifTags.GPS.GPSLatitudeRef: "N", ExifTags.GPS.GPSLatitude: (60.0, 10.0, 5.0)}
+    return exif.tobytes().removeprefix(b"Exif\0\0")
+
+
+def there_and_back(picture, format_, **options):
+    file = io.BytesIO()
+    write_image(picture, file, format=format_, **options)
+    file.seek(0)
+    return read_image(file)
+
+
+def assert_same(found, expected):
+    assert found.dtype == expected.dtype
+    assert np.array_equal(found, expected)
+
+
+# What each format holds
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("format_", sorted(set(FORMATS.values())))
+def test_colour_grey_and_alpha_come_back(format_, grey, alpha):
+    picture = picture_of(grey=grey, alpha=alpha)
+    if alpha and format_ not in HOLD_ALPHA:
+        with pytest.raises(ImageError, match=rf"the stream cannot be written: {format_} holds no transparency"):
+            there_and_back(picture, format_)
+        return
+    found = there_and_back(picture, format_)
+    assert found.format == format_
+    holds_grey = format_ not in ("WEBP", "GIF") and not (alpha and format_ in ("AVIF", "HEIF"))
+    assert found.is_grey == (grey and holds_grey)
+    assert (found.alpha is None) == (not alpha)
+    if alpha:
+        assert np.abs(found.alpha.astype(int) - picture.alpha).max() <= (2 if format_ == "HEIF" else 0)
+    if format_ in LOSSLESS:
+        assert_same(found.pixels, picture.pixels)
+    else:
+        seen = COLUMNS > 8 if alpha else COLUMNS >= 0
+        difference = np.abs(found.rgb().astype(int) - picture.rgb())[seen]
+        assert difference.mean() < (5 if format_ == "GIF" else 3)
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("format_", sorted(HOLD_16_BITS))
+def test_16_bits_come_back_bit_for_bit_with_profile_and_exif(format_, grey, alpha):
+    picture = picture_of(grey=grey, alpha=alpha, depth=16, icc_profile=PROFILE, exif=exif_of(Make="A camera"))
+    found = there_and_back(picture, format_)
+    assert found.depth == 16
+    if format_ == "TIFF" and grey and alpha:
+        assert_same(found.pixels, picture.rgb())  # no TIFF of grey and alpha in 16 bits can be read
+    else:
+        assert_same(found.pixels, picture.pixels)
+        assert found.icc_profile == PROFILE
+    if alpha:
+        assert_same(found.alpha, picture.alpha)
+    notes = Image.Exif()
+    notes.load(found.exif)
+    assert notes[ExifTags.Base.Make] == "A camera"
+
+
+@pytest.mark.parametrize("format_", sorted(HOLD_16_BITS))
+@pytest.mark.parametrize("alpha", [False, True])
+def test_other_programs_read_the_16_bits_that_are_written(format_, alpha):
+    picture, file = picture_of(alpha=alpha, depth=16), io.BytesIO()
+    write_image(picture, file, format=format_)
+    theirs = cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert_same(theirs[..., [2, 1, 0]], picture.pixels)
+    if alpha:
+        assert_same(theirs[..., 3], picture.alpha)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_the_16_bits_that_other_programs_write_are_read(suffix, channels):
+    samples = RANDOM.integers(0, 65536, (12, 17, channels), np.uint16)
+    packed = [1, 5, 8, 32773] if suffix == ".tiff" else [None]  # none, LZW, Deflate, PackBits
+    for compression in packed:
+        options = [] if compression is None else [cv2.IMWRITE_TIFF_COMPRESSION, compression]
+        file = io.BytesIO(cv2.imencode(suffix, samples, options)[1].tobytes())
+        picture = read_image(file)
+        assert_same(picture.pixels, samples if channels == 1 else samples[..., 2::-1])
+        if channels == 4:
+            assert_same(picture.alpha, samples[..., 3])
+
+
+def test_strips_are_joined_without_seams(monkeypatch):
+    monkeypatch.setattr("mprnet.imaging.strips._STRIP_BYTES", 700)
+    monkeypatch.setattr("mprnet.imaging.decoding._STRIP_PIXELS", 90)
+    for depth in (8, 16):
+        for format_ in ("PNG", "TIFF"):
+            picture = picture_of(depth=depth, alpha=True)
+            found = there_and_back(picture, format_)
+            assert_same(found.pixels, picture.pixels)
+            assert_same(found.alpha, picture.alpha)
+
+
+def test_a_transparent_colour_of_16_bits_is_an_alpha_channel():
+    samples = np.zeros((3, 4, 3), np.uint16)
+    samples[1, 2] = 300, 400, 500
+    file = io.BytesIO()
+    write_image(samples, file, format="png")
+    content = file.getvalue()
+    key = b"tRNS" + np.array((300, 400, 500), ">u2").tobytes()
+    chunk = (6).to_bytes(4, "big") + key + __import__("zlib").crc32(key).to_bytes(4, "big")
+    alpha = read_image(io.BytesIO(content[:33] + chunk + content[33:])).alpha
+    assert np.argwhere(alpha == 0).tolist() == [[1, 2]]
+    assert alpha.max() == 65535
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "WEBP", "BMP", "GIF", "AVIF", "HEIF"])
+def test_a_format_of_8_bits_rounds_16(format_):
+    deep = picture_of(depth=16)
+    found = there_and_back(deep, format_)
+    assert found.depth == 8
+    assert np.abs(found.pixels - deep.pixels / 257).mean() < 5
+
+
+def test_an_alpha_channel_that_hides_nothing_is_no_reason_to_refuse():
+    opaque = replace(picture_of(), alpha=np.full((30, 26), 255, np.uint8))
+    assert there_and_back(opaque, "JPEG").alpha is None
+    assert there_and_back(opaque, "PNG").alpha.min() == 255
+
+
+@pytest.mark.parametrize("format_", WITH_METADATA)
+def test_profile_and_notes_are_kept_and_the_picture_is_not_turned_again(format_):
+    turned = Image.Exif()
+    turned.load(exif_of(Make="A camera", Artist="She", Orientation=6))
+    file = io.BytesIO()
+    Image.fromarray(SMOOTH.astype(np.uint8)).save(file, "JPEG", exif=turned.tobytes(), icc_profile=PROFILE)
+    file.seek(0)
+    picture = read_image(file)
+    assert picture.size_hw == (26, 30)
+    found = there_and_back(picture, format_)
+    assert found.size_hw == (26, 30)
+    assert found.icc_profile == PROFILE
+    notes = Image.Exif()
+    notes.load(found.exif)
+    assert ExifTags.Base.Orientation not in notes
+    assert (notes[ExifTags.Base.Make], notes[ExifTags.Base.Artist]) == ("A camera", "She")
+    assert notes.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.MakerNote] == b"its own business" * 3
+    assert notes.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] == (60, 10, 5)
+
+
+def test_notes_too_long_for_jpeg_do_not_lose_the_picture():
+    long = replace(picture_of(), exif=exif_of(Make="x" * 70_000))
+    assert there_and_back(long, "PNG").exif == long.exif
+    assert there_and_back(long, "JPEG").exif is None
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_tiff_is_turned_once(orientation, deep):
+    samples = SMOOTH.astype(np.uint16) * 257 if deep else SMOOTH.astype(np.uint8)
+    file = io.BytesIO()
+    write_image(samples, file, format="tiff")
+    content = file.getvalue()
+    with Image.open(io.BytesIO(content)) as image:
+        assert 274 not in image.tag_v2
+    # A new directory behind the file, with an orientation among the tags.
+    start = int.from_bytes(content[4:8], "little")
+    count = int.from_bytes(content[start : start + 2], "little")
+    entries = [content[start + 2 + 12 * n :][:12] for n in range(count)]
+    entries.append(b"\x12\x01\x03\x00\x01\x00\x00\x00" + bytes([orientation, 0, 0, 0]))
+    entries.sort(key=lambda entry: int.from_bytes(entry[:2], "little"))
+    directory = (count + 1).to_bytes(2, "little") + b"".join(entries) + bytes(4)
+    turned = content[:4] + len(content).to_bytes(4, "little") + content[8:] + directory
+    expected = {
+        1: samples,
+        2: samples[:, ::-1],
+        3: samples[::-1, ::-1],
+        4: samples[::-1],
+        5: samples.swapaxes(0, 1),
+        6: samples[::-1].swapaxes(0, 1),
+        7: samples[::-1, ::-1].swapaxes(0, 1),
+        8: samples[:, ::-1].swapaxes(0, 1),
+    }[orientation]
+    assert_same(read_image(io.BytesIO(turned)).pixels, expected)
+
+
+def test_cmyk_of_print_goes_through_its_profile(monkeypatch):
+    """No profile of inks comes with Pillow, so a stand-in tells that it is asked, and with what."""
+    file, asked = io.BytesIO(), []
+    Image.new("CMYK", (4, 3), (10, 200, 30, 40)).save(file, "JPEG", icc_profile=PROFILE, quality=100)
+
+    def build(profile, output, from_mode, to_mode, intent):
+        asked.append((profile.read(), from_mode, to_mode))
+        return "a transform"
+
+    monkeypatch.setattr(ImageCms, "buildTransform", build)
+    monkeypatch.setattr(ImageCms, "applyTransform", lambda image, transform: Image.new("RGB", image.size, (1, 2, 3)))
+    file.seek(0)
+    picture = read_image(file)
+    assert asked == [(PROFILE, "CMYK", "RGB")]
+    assert np.unique(picture.pixels.reshape(-1, 3), axis=0).tolist() == [[1, 2, 3]]
+    assert picture.icc_profile is None
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "message"),
+    [
+        (Image.new("F", (4, 4)), {}, "has floating-point samples"),
+        (Image.new("I", (4, 4)), {}, "has (signed samples|samples of kind I)"),
+        (Image.new("LAB", (4, 4)), {}, "has samples of kind LAB"),
+        (Image.new("L", (4, 4)), {"save_all": True, "append_images": [Image.new("L", (4, 4))]}, "has several pages"),
+    ],
+)
+def test_a_tiff_that_would_lose_something_is_refused(image, options, message):
+    file = io.BytesIO()
+    image.save(file, "TIFF", **options)
+    file.seek(0)
+    with pytest.raises(ImageError, match=message):
+        read_image(file)
+
+
+def test_a_small_copy_behind_a_tiff_is_no_second_page():
+    file, small = io.BytesIO(), Image.new("L", (2, 2))
+    small.encoderinfo = {"tiffinfo": {254: 1}}
+    Image.new("L", (4, 4)).save(file, "TIFF", save_all=True, append_images=[small])
+    file.seek(0)
+    assert read_image(file).size_hw == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("size", "format_"), [((1, 65_535), "WEBP"), ((65_535, 1), "JPEG"), ((70_000, 1), "GIF"), ((1, 70_000), "AVIF")]
+)
+def test_a_sliver_longer_than_a_format_holds_is_one_clear_line(size, format_, tmp_path):
+    sliver = np.zeros((*size, 3), np.uint8)
+    path = tmp_path / f"a.{format_.lower()}"
+    with pytest.raises(ImageError, match=rf"{format_} holds \d+ pixels a side at most; choose PNG or TIFF"):
+        check_target(path, False, picture=Picture(sliver))
+    with pytest.raises(ImageError, match="holds"):
+        write_image(sliver, path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 65_535), (65_535, 1)])
+@pytest.mark.parametrize("format_", ["PNG", "TIFF", "BMP"])
+def test_specks_and_slivers_come_back(size, format_):
+    for dtype in (np.uint8, np.uint16):
+        pixels = RANDOM.integers(0, np.iinfo(dtype).max, (*size, 3), dtype)
+        found = there_and_back(pixels, format_)
+        if found.depth == dtype().itemsize * 8:
+            assert_same(found.pixels, pixels)
+        else:
+            assert format_ == "BMP"
+
+
+@pytest.mark.parametrize("format_", ["TIFF", "WEBP", "BMP", "GIF", "AVIF", "HEIF"])
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.9])
+def test_a_truncated_file_of_any_format_is_refused(format_, share):
+    file = io.BytesIO()
+    noise = RANDOM.integers(0, 256, (64, 64, 3), np.uint8)
+    write_image(noise, file, format=format_)
+    with pytest.raises(ImageError) as refused:
+        read_image(io.BytesIO(file.getvalue()[: int(len(file.getvalue()) * share)]))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_damaged_tiff_is_refused_in_silence(capfd):
+    file = io.BytesIO()
+    write_image(picture_of(depth=16), file, format="tiff")
+    content = bytearray(file.getvalue())
+    content[40:90] = bytes(50)
+    with pytest.raises(ImageError):
+        read_image(io.BytesIO(content))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_jpeg_of_a_thousand_scans_is_refused_before_it_is_decoded():
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(file, "JPEG", progressive=True)
+    content = file.getvalue()
+    scans = content.index(b"\xff\xda")
+    with pytest.raises(ImageError, match=r"has \d{4,} scans; expected at most 100"):
+        read_image(io.BytesIO(content[:scans] + content[scans:-2] * 1000 + content[-2:]))
+
+
+def test_a_webp_that_promises_a_huge_canvas_is_refused_unopened(monkeypatch):
+    huge = b"RIFF\x1e\0\0\0WEBPVP8X\n\0\0\0\x10\0\0\0" + b"\xff\x3f\0" + b"\xff\x3f\0" + bytes(30)
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("opened"))
+    with pytest.raises(ImageError, match="is 16384×16384; expected at most"):
+        read_image(io.BytesIO(huge))
+
+
+def test_text_that_inflates_does_not_fill_the_memory():
+    import zlib
+
+    file = io.BytesIO()
+    Image.new("L", (4, 4)).save(file, "PNG")
+    text = b"zTXtbomb\0\0" + zlib.compress(bytes(2**27))
+    chunk = (len(text) - 4).to_bytes(4, "big") + text + zlib.crc32(text).to_bytes(4, "big")
+    content = file.getvalue()
+    with pytest.raises(ImageError, match="too large"):
+        read_image(io.BytesIO(content[:33] + chunk + content[33:]))
+
+
+# Choices
+
+
+def test_a_format_can_be_chosen_against_the_name(tmp_path):
+    write_image(picture_of(), tmp_path / "a.dat", format="jpg")
+    assert read_image(tmp_path / "a.dat").format == "JPEG"
+    with pytest.raises(ImageError, match="'psd' is no format of pictures; expected one of AVIF"):
+        write_image(picture_of(), tmp_path / "b.png", format="psd")
+    with pytest.raises(ImageError, match="no ending to tell the format by"):
+        write_image(picture_of(), io.BytesIO())
+    assert [format_named(name) for name in ("png", ".jpeg", "TIF", "webp", "heic")] == [
+        "PNG", "JPEG", "TIFF", "WEBP", "HEIF",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "WEBP", "AVIF", "HEIF"])
+def test_quality_and_subsampling_are_settable(format_):
+    noise = RANDOM.integers(0, 256, (64, 64, 3), np.uint8)
+
+    def size(**options):
+        file = io.BytesIO()
+        write_image(noise, file, format=format_, **options)
+        return len(file.getvalue())
+
+    assert size(quality=20) < 0.7 * size()
+    if format_ != "WEBP":
+        assert size(subsampling="4:2:0") < size(subsampling="4:2:2") < size() == size(subsampling="4:4:4")
+
+
+def test_webp_of_quality_100_loses_nothing():
+    pixels = RANDOM.integers(0, 256, (20, 20, 3), np.uint8)
+    assert_same(there_and_back(pixels, "WEBP", quality=100).pixels, pixels)
+
+
+@pytest.mark.parametrize("options", [{"quality": 0}, {"quality": 101}, {"subsampling": "4:1:1"}])
+def test_a_quality_that_there_is_none_of_is_refused(options):
+    with pytest.raises(ConfigError, match="expected"):
+        there_and_back(picture_of(), "JPEG", **options)
+
+
+def test_colours_under_full_transparency_are_kept():
+    hidden = replace(picture_of(), alpha=np.zeros((30, 26), np.uint8))
+    for format_, quality in (("PNG", None), ("TIFF", None), ("WEBP", 100)):
+        assert_same(there_and_back(hidden, format_, quality=quality).pixels, hidden.pixels)
+
+
+# Streams and the extra
+
+
+def test_a_pipe_is_read_and_written(tmp_path):
+    write_image(picture_of(alpha=True), tmp_path / "a.png")
+    program = (
+        "import sys; from mprnet.imaging import *;"
+        "write_image(read_image(sys.stdin.buffer), sys.stdout.buffer, format='tiff')"
+    )
+    with (tmp_path / "a.png").open("rb") as file:
+        done = subprocess.run(
+            [sys.executable, "-c", program], input=file.read(), capture_output=True, check=True, timeout=120
+        )
+    found = read_image(io.BytesIO(done.stdout))
+    assert found.format == "TIFF"
+    assert_same(found.pixels, picture_of().pixels)
+
+
+def test_a_stream_gets_nothing_when_the_picture_cannot_be_encoded(monkeypatch):
+    def save(image, file, *arguments, **options):
+        file.write(b"half")
+        raise OSError("encoder error")
+
+    monkeypatch.setattr(Image.Image, "save", save)
+    file = io.BytesIO()
+    with pytest.raises(ImageError, match="the stream cannot be written: encoder error"):
+        write_image(picture_of(), file, format="png")
+    assert file.getvalue() == b""
+
+
+def test_a_stream_can_be_read_again():
+    file = io.BytesIO()
+    write_image(picture_of(), file, format="png")
+    file.seek(0)
+    assert np.array_equal(read_image(file).pixels, read_image(file).pixels)
+
+
+def test_without_the_extra_one_line_names_what_to_install(tmp_path, monkeypatch):
+    ordinary = builtins.__import__
+
+    def refuse(name, *arguments):
+        if name == "pillow_heif":
+            raise ImportError(name)
+        return ordinary(name, *arguments)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0heicmif1")
+    for act in (
+        lambda: read_image(tmp_path / "a.heic"),
+        lambda: check_target(tmp_path / "b.heic", False),
+        lambda: write_image(picture_of(), tmp_path / "b.heic"),
+    ):
+        with pytest.raises(MissingExtraError, match=r"needs pillow-heif: pip install 'mprnet\[heif\]'"):
+            act()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.heic"]
+
+
+def test_a_file_of_every_format_is_recognised_by_its_first_bytes():
+    for format_ in sorted(set(FORMATS.values()) - {"HEIF"}):
+        file = io.BytesIO()
+        write_image(picture_of(), file, format=format_)
+        assert recognise(file.getvalue()[:64]) == format_
+    assert recognise(b"") is None
+    assert recognise(b"%PDF-1.7") is None
+
+
+def test_a_picture_checks_what_it_is_made_of():
+    with pytest.raises(ImageError, match=r"alpha is uint8 of shape \(2, 2\); expected uint8 of shape \(3, 4\)"):
+        Picture(np.zeros((3, 4, 3), np.uint8), np.zeros((2, 2), np.uint8))
+    with pytest.raises(ImageError, match="pixels are float64"):
+        Picture(np.zeros((3, 4, 3)))
+    assert Picture(np.full((3, 4, 1), 65535, np.uint16)).to_tensor().equal(torch.ones(1, 3, 4))
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="the fuzzer needs fork")
+def test_damaged_files_of_every_kind_neither_crash_nor_hang_nor_fill_the_memory():
+    program = Path(__file__).resolve().parent.parent / "checks" / "fuzz_files.py"
+    done = subprocess.run(
+        [sys.executable, program, "--files", "200", "--seed", "1"], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "200 files, seed 1" in done.stdout
