@@ -58,7 +58,7 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def _is_being_written(name: str) -> bool:
-    import psutil  # type: ignore[import-untyped, unused-ignore] # only here: most files are written without a look at other processes
+    import psutil  # type: ignore[import-untyped, unused-ignore] # most files are written without a look at others
 
     writer = _WRITER.search(name)
     if writer is None or int(writer[1]) == os.getpid():  # in a container every process may have the same number

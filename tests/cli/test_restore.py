@@ -276,3 +276,13 @@ def test_an_interrupt_ends_cleanly_and_keeps_what_was_finished(weights, folder):
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, "", "mprnet: interrupted; what was finished is kept\n")
     assert sorted(path.name for path in folder.iterdir()) == ["a.png", "a_restored.png", "b.jpg", "large.png"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="streams are closed differently")
+@pytest.mark.parametrize("end", ["<&-", ">&-"])
+def test_a_pipe_with_a_closed_end_is_one_clear_line(weights, folder, end):
+    words = ["restore", "--weights", str(weights), "-"]
+    command = ["sh", "-c", f'exec "$@" {end}', "sh", *PROGRAM, *words]
+    done = subprocess.run(command, input=b"", capture_output=True, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr == b"mprnet: - stands for a pipe, but this end of it is closed; name a file\n"

@@ -595,9 +595,8 @@ def test_without_room_for_the_log_nothing_is_there_that_it_does_not_know(restore
     with monkeypatch.context() as patch:
         patch.setattr(jobs.Journal, "_append", full)
         report = restore_files(restorer, ["in"], "out")
-    assert reasons(report) == [
-        f"{Path('out', name)} cannot be written: No space left on device" for name in ("a.png", "b.png")
-    ]
+    reason = f"does not come into the log: {Path('out', NAME)} cannot be written: No space left on device"
+    assert reasons(report) == [f"{Path('out', name)} {reason}" for name in ("a.png", "b.png")]
     assert files("out") == []
     assert len(restore_files(restorer, ["in"], "out").restored) == 2
 
@@ -739,3 +738,31 @@ def test_pictures_are_read_and_written_while_others_are_under_work(restorer, fol
     start = time.perf_counter()
     assert len(restore_files(restorer, ["in"], "out").restored) == 10
     assert 1.1 <= time.perf_counter() - start < 1.7  # one after the other: 2 s and more
+
+
+@pytest.mark.parametrize("pattern", ["in/**/*.png", "**/*.png", "in/*/*.png"])
+def test_results_of_an_earlier_run_are_no_matches_of_a_pattern(restorer, folder, pattern):
+    draw("in/a.png", "in/deep/b.png")
+    first = restore_files(restorer, [pattern], "in/out")
+    again = restore_files(restorer, [pattern], folder / "in/out")
+    assert first.failures == again.failures == ()
+    assert len(again.skipped) == len(first.restored) > 0
+    assert again.restored == ()
+
+
+@pytest.mark.parametrize(("inputs", "output"), [([""], None), (["a.png", ""], "out"), (["in"], "")])
+def test_an_empty_name_is_not_the_current_folder(restorer, folder, inputs, output):
+    draw("a.png", "in/b.png")
+    with pytest.raises(ConfigError, match="is an empty name; expected files, folders or patterns"):
+        restore_files(restorer, inputs, output)
+    assert files() == ["a.png", "in/b.png"]
+
+
+def test_a_log_that_cannot_be_written_is_what_the_reason_names(restorer, folder):
+    draw("a.png")
+    (folder / "file").touch()
+    report = restore_files(restorer, ["a.png"], "out", log="file/log.jsonl")
+    assert reasons(report)[0].startswith(
+        f"{Path('out', 'a.png')} does not come into the log: {Path('file', 'log.jsonl')} cannot be written: "
+    )
+    assert files() == ["a.png", "file"]

@@ -72,10 +72,13 @@ def test_a_tile_is_what_fits_and_neither_too_small_nor_too_large():
         MemoryError(),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
         RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("could not create a primitive"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
     ],
 )
 def test_too_little_memory_is_recognised(error):
-    with pytest.raises(OutOfMemory, match=r"memory|Allocator"), watched():
+    with pytest.raises(OutOfMemory, match=r"memory|Allocator|bad_alloc|ALLOC_FAILED|primitive"), watched():
         raise error
 
 

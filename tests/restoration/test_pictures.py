@@ -230,3 +230,40 @@ def test_an_impossible_option_is_one_clear_line(options, message):
 )
 def test_a_format_says_what_its_files_end_in(name, ending):
     assert PictureOptions(format=name).ending == ending
+
+
+def test_a_heif_picture_is_decoded_once(inverter, tmp_path, monkeypatch):
+    pytest.importorskip("pillow_heif", reason="HEIF needs pillow-heif: pip install 'mprnet[heif]'")
+    from mprnet.imaging import decoding
+
+    draw(tmp_path / "a.heic", (64, 64, 3))
+    opened = []
+    open_heif = decoding.open_heif
+    monkeypatch.setattr(decoding, "open_heif", lambda *given: opened.append(given) or open_heif(*given))
+    restore_picture([inverter], tmp_path / "a.heic", tmp_path / "b.png")
+    assert len(opened) == 1
+    expected = 255 - read_image(tmp_path / "a.heic").pixels
+    np.testing.assert_array_equal(read_image(tmp_path / "b.png").pixels, expected)
+
+
+def test_all_frames_of_an_animation_are_of_one_stage(make_inverter, animated, tmp_path):
+    first, second = make_inverter(), make_inverter()
+    choices = iter((3, 1, 2, 3, 1, 2, 3))
+    asked = []
+    first.choose_stage = lambda size_hw, seconds: asked.append(seconds) or next(choices)
+    second.choose_stage = lambda size_hw, seconds: asked.append(seconds) or 2
+    options = PictureOptions(stage="auto", budget_seconds=60)
+    restore_picture([first, second], animated, tmp_path / "b.gif", options=options)
+    assert {call[2] for call in first.calls + second.calls} == {2}
+    assert asked == [60 / 2 / len(first.calls)] * 2
+
+
+def test_a_picture_that_does_not_fit_into_memory_is_one_clear_line(inverter, tmp_path, monkeypatch):
+    draw(tmp_path / "a.png")
+
+    def fail(pixels, **more):
+        raise MemoryError
+
+    monkeypatch.setattr(inverter, "restore_pixels", fail)
+    with pytest.raises(ImageError, match=r"a\.png does not fit into memory"):
+        restore_picture([inverter], tmp_path / "a.png", tmp_path / "b.png")

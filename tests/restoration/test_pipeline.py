@@ -111,3 +111,35 @@ def test_no_more_is_held_than_there_is_room_for(pixels, most):
     overlap(range(12), read=read, work=lambda *_: time.sleep(0.002), write=write, settle=lambda *_: None, ahead_px=30)
     assert largest <= most
     assert held == set()
+
+
+def test_an_interrupt_before_the_work_begins_ends_the_run_too():
+    class Interrupted(list):
+        def __iter__(self):
+            yield from range(3)
+            waiting.wait(5)
+            raise KeyboardInterrupt
+
+    waiting = threading.Event()
+
+    def read(item, admit):
+        if item == 1:
+            waiting.set()
+        admit(10)  # for the second there is no room, until the first is worked
+
+    ended = threading.Event()
+
+    def run():
+        with pytest.raises(KeyboardInterrupt):
+            overlap(
+                Interrupted(),
+                read=read,
+                work=lambda *_: None,
+                write=lambda *_: None,
+                settle=lambda *_: None,
+                ahead_px=10,
+            )
+        ended.set()
+
+    threading.Thread(target=run, daemon=True).start()
+    assert ended.wait(5)

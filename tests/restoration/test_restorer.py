@@ -386,8 +386,8 @@ def test_what_pictures_took_refines_what_is_expected(make_network, monkeypatch):
     clock = iter(range(0, 10**6, 10))
     monkeypatch.setattr("mprnet.restoration.restorer.time.perf_counter", lambda: next(clock))
     restorer = Restorer(make_network())
-    restorer(torch.rand(3, 40, 40))
-    assert restorer.seconds((40, 40), 3) == pytest.approx(10)
+    restorer(torch.rand(3, 128, 128))
+    assert restorer.seconds((128, 128), 3) == pytest.approx(10)
 
 
 def test_the_tile_follows_the_memory_that_is_free(make_network, monkeypatch):
@@ -433,6 +433,25 @@ def test_memory_for_no_tile_at_all_is_one_clear_line(make_network):
     ) as refused:
         Restorer(brighten(make_network(), forward)).restore_pixels(random_pixels(520, 300, 3))
     assert "\n" not in str(refused.value)
+
+
+def test_what_an_icon_took_says_nothing_of_a_photograph(make_network):
+    restorer = Restorer(make_network())
+    before = restorer.seconds((2000, 3000))
+    restorer(torch.rand(3, 200, 200))
+    for _ in range(8):
+        restorer(torch.rand(3, 1, 1))
+    assert restorer.seconds((2000, 3000)) < 10 * before
+
+
+def test_memory_that_runs_out_beside_the_tiles_is_one_clear_line_too(make_network, monkeypatch):
+    def write(self, top, strip):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(PixelCanvas, "write", write)
+    with pytest.raises(ImageError, match="the memory does not suffice for a row of tiles of a picture of 30×20") as no:
+        Restorer(make_network()).restore_pixels(random_pixels(20, 30, 3))
+    assert "\n" not in str(no.value)
 
 
 # Files

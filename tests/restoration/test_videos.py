@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from mprnet.errors import ConfigError, ImageError, VideoError
 from mprnet.imaging.video import VideoReader
@@ -31,7 +32,7 @@ class Plain:
         self.model = MPRNet(MPRNetConfig(n_feat=6, scale_unetfeats=2, scale_orsnetfeats=2, num_cab=1))
         for weight in self.model.parameters():
             weight.data.zero_()
-        self.local, self.crop_px, self.ensemble = False, 256, False
+        self.local, self.crop_px, self.ensemble, self.dtype = False, 256, False, torch.float32
         self.change, self.seen, self.asked = change, [], []
 
     def restore_pixels(self, pixels, *, out=None, stage=3, strength=1.0, progress=lambda _: None):
@@ -376,6 +377,32 @@ def test_a_target_is_replaced_only_when_asked(make_clip, tmp_path):
         restore_video([Plain(stop_after(2))], source, target, overwrite=True)
     assert target.read_bytes() == b"mine"
     restore_video([Plain()], source, target, overwrite=True)
+    assert times(target) == times(source)
+
+
+def test_a_target_that_came_while_the_video_was_restored_is_not_replaced(make_clip, tmp_path):
+    source, target = make_clip(), tmp_path / "out.mp4"
+
+    def come(pixels):
+        target.write_bytes(b"mine")
+        return pixels
+
+    with pytest.raises(VideoError, match="exists"):
+        restore_video([Plain(come)], source, target, segment_frames=5)
+    assert target.read_bytes() == b"mine"
+    again = Plain()
+    restore_video([again], source, target, segment_frames=5, overwrite=True)
+    assert again.seen == []
+    assert times(target) == times(source)
+
+
+def test_a_segment_that_somebody_removed_is_made_again(make_clip, tmp_path):
+    source, target = make_clip(), tmp_path / "out.mp4"
+    with pytest.raises(StopError):
+        restore_video([Plain(stop_after(10))], source, target, segment_frames=3)
+    (folder,) = (path for path in tmp_path.iterdir() if path.name.startswith("."))
+    sorted(folder.glob("*.nut"))[1].unlink()
+    restore_video([Plain()], source, target, segment_frames=3)
     assert times(target) == times(source)
 
 

@@ -121,6 +121,8 @@ def restore(
     try:
         if is_pipe:
             source, target = inputs[0], _PIPE if output is None else output
+            if (source == _PIPE and sys.stdin is None) or (target == _PIPE and sys.stdout is None):
+                raise ConfigError(f"{_PIPE} stands for a pipe, but this end of it is closed; name a file")
             restore_picture(
                 restorers,
                 sys.stdin.buffer if source == _PIPE else source,

@@ -12,6 +12,7 @@ from mprnet.errors import ImageError
 from mprnet.imaging.decoding import MAX_PIXELS, damage_as_errors, decode, name_of, open_header, open_picture, upright
 from mprnet.imaging.files import check_quality, check_target, save_options, target_format, to_image, write_to
 from mprnet.imaging.formats import HOLD_FRAMES, check_holds
+from mprnet.imaging.profiles import fit_profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -156,10 +157,11 @@ def write_frames(
     start = end = 0.0
     options: dict[str, Any] = {}
     for frame in frames:
+        picture = fit_profile(frame.picture, format_)
         if not images:
-            check_holds(format_, frame.picture, name)
-            options = save_options(frame.picture, format_, quality, None)
-        images.append(to_image(frame.picture))
+            check_holds(format_, picture, name)
+            options = save_options(picture, format_, quality, None)
+        images.append(to_image(picture))
         end += frame.duration_ms
         durations.append(round(end) - round(start))  # rounding does not add up
         start = end

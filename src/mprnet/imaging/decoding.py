@@ -11,6 +11,8 @@ another 2 bytes a sample), the pixels are taken from it a strip at a time, and i
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
 import io
 import logging
 import os
@@ -25,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError, _imaging
 
 from mprnet.errors import ImageError, MPRNetError
 from mprnet.imaging.formats import HEADER_BYTES, recognise
@@ -42,7 +44,11 @@ MAX_PIXELS = 128 * 1024 * 1024
 """Larger pictures are refused before they are decoded: 134 million pixels, above what any common camera makes."""
 
 _KINDS = "PNG, JPEG, TIFF, WebP, BMP, GIF, AVIF or HEIF"
-_MAX_SCANS = 100  # of a progressive JPEG; encoders make about ten, and each takes a walk over the whole picture
+_MAX_SCANS = 100  # of a JPEG; encoders make about ten, and each takes a walk over the whole picture
+_MAX_SEGMENTS = 10_000  # of a JPEG that is walked through; large notes take some hundred
+_MAX_NUMBERS = 100_000  # of one entry of a TIFF: strips and tiles of the largest pictures are fewer
+_BYTES = frozenset({1, 2, 6, 7})  # the kinds of entries of a TIFF that are kept as they are
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # of JPEG, but for those that stand in the middle of a scan
 _STRIP_PIXELS = 2**18
 _GREY_MODES = frozenset({"1", "L", "LA", "La"})
 _COLOUR_MODES = frozenset({"P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"})
@@ -142,6 +148,8 @@ def open_header(source: PathLike | BinaryIO, name: str, max_pixels: int) -> Iter
             return
         if format_ == "WEBP":
             _check_size(name, *_webp_size(header), max_pixels)  # opening one takes memory for the whole picture
+        if format_ == "TIFF":
+            _check_tags(name, file)
         with Image.open(file, formats=(format_,)) as image:
             _check_size(name, *image.size, max_pixels)
             if format_ == "JPEG":
@@ -188,18 +196,62 @@ def _webp_size(header: bytes) -> tuple[int, int]:
     return width & 0x3FFF, height & 0x3FFF
 
 
-def _check_scans(name: str, image: Image.Image, file: BinaryIO) -> None:
-    """Refuse a progressive JPEG that would be walked over again and again; the markers are counted, not decoded."""
-    if not image.info.get("progressive"):
-        return
-    place, scans, last = file.tell(), 0, b""
+def _check_tags(name: str, file: BinaryIO) -> None:
+    """Refuse a TIFF of more strips, tiles or other numbers than pictures have; Pillow makes objects of each.
+
+    Source:
+        TIFF 6.0, section 2; BigTIFF (Aware Systems).
+    """
+    header = file.read(16).ljust(16, b"\0")
+    order = "<" if header[:2] == b"II" else ">"
+    is_big = 43 in header[2:4]
+    head, entry = (
+        struct.Struct(f"{order}{'Q' if is_big else 'H'}"),
+        struct.Struct(f"{order}HH{'Q8' if is_big else 'L4'}x"),
+    )
+    (start,) = struct.unpack_from(f"{order}{'Q' if is_big else 'L'}", header, 8 if is_big else 4)
+    file.seek(min(start, 2**63 - 1))
+    (count,) = head.unpack(file.read(head.size).ljust(head.size, b"\0"))
+    data = file.read(min(count, 2**16) * entry.size)
     file.seek(0)
-    while block := file.read(2**20):
-        scans += (last + block).count(b"\xff\xda")
-        last = block[-1:]
+    for tag, kind, values in entry.iter_unpack(data[: len(data) // entry.size * entry.size]):
+        if values > _MAX_NUMBERS and kind not in _BYTES:
+            raise ImageError(f"{name} has {values} numbers in entry {tag}; expected at most {_MAX_NUMBERS}")
+
+
+def _check_scans(name: str, image: Image.Image, file: BinaryIO) -> None:
+    """Refuse a JPEG that would be walked over again and again; the scans are counted, not decoded.
+
+    What stands behind the end of the picture, such as the film of a moving photograph, is none of it.
+    """
+    start, place, scans, segments = file.tell(), 2, 0, 0
+    while scans <= _MAX_SCANS and segments <= _MAX_SEGMENTS and (place := _next_marker(file, place)) >= 0:
+        segments += 1
+        file.seek(place)
+        kind, length, channels = struct.unpack(">xBHB", file.read(5).ljust(5, b"\0"))
+        if kind == 0xD9:
+            break
+        if kind == 0xDA:
+            scans += 1
+            if channels == len(image.getbands()) and not image.info.get("progressive"):
+                break  # decoders stop after a scan of all channels
+        place += 2 if kind in (0x01, 0xD8) else 2 + length
+    file.seek(start)
+    if scans > _MAX_SCANS or segments > _MAX_SEGMENTS:
+        what = f"{_MAX_SCANS} scans" if scans > _MAX_SCANS else f"{_MAX_SEGMENTS} segments"
+        raise ImageError(f"{name} has more than {what}, of which encoders make about ten; save it anew")
+
+
+def _next_marker(file: BinaryIO, place: int) -> int:
+    """Return where the next marker of a JPEG is, from `place` on; -1 where there is none."""
     file.seek(place)
-    if scans > _MAX_SCANS:
-        raise ImageError(f"{name} has {scans} scans; expected at most {_MAX_SCANS}, of which encoders make about ten")
+    last = b""
+    while block := file.read(2**16):
+        if found := _MARKER.search(last + block):
+            return place - len(last) + found.start()
+        place += len(block)
+        last = block[-1:]
+    return -1
 
 
 def decode(opened: OpenFile) -> tuple[Picture, int]:
@@ -216,6 +268,8 @@ def decode(opened: OpenFile) -> tuple[Picture, int]:
     _check_samples(opened)
     deep = _is_deep(opened)
     stored_as = image.mode
+    if opened.format == "PNG":
+        _widen_key(image)
     if opened.format == "PPM" and deep:
         pixels, alpha = _deep_ppm(opened), None
     elif deep:
@@ -226,8 +280,10 @@ def decode(opened: OpenFile) -> tuple[Picture, int]:
     orientation, exif = take_orientation(exif_of(image, opened.format))
     if opened.format in ("TIFF", "HEIF"):
         orientation = 1  # these decoders have turned the picture
-    profile = image.info.get("icc_profile") or None
-    picture = Picture(pixels, alpha, profile if stored_as != "CMYK" else None, exif, opened.format, stored_as)
+    profile = image.info.get("icc_profile")
+    if stored_as == "CMYK" or not isinstance(profile, bytes):  # it was used; or damaged, where a TIFF has numbers in it
+        profile = None
+    picture = Picture(pixels, alpha, profile or None, exif, opened.format, stored_as)
     return picture, orientation
 
 
@@ -250,6 +306,8 @@ def _check_samples(opened: OpenFile) -> None:
             kind = "signed samples"
         elif image.mode == "CMYK" and max(_as_tuple(tags.get(258, 8))) > 8:
             kind = "CMYK colours of 16 bits"
+        elif tags.get(284) == 2 and len(image.getbands()) > 1 and max(_as_tuple(tags.get(258, 8))) > 8:
+            kind = "colours of 16 bits in planes of their own"  # of which Pillow reads 8
         elif _has_second_page(image):
             kind = "several pages"
     if image.mode == "F":
@@ -263,9 +321,9 @@ def _check_samples(opened: OpenFile) -> None:
 def _load(image: Image.Image, format_: str) -> None:
     """Decode; in silence, too, where libtiff would print what it thinks of a damaged file on the process's stderr.
 
-    Pillow has no way to tell it not to, so stderr is closed to everyone for as long as a TIFF is decoded.
+    Where it cannot be told not to, stderr is closed to everyone for as long as a TIFF is decoded.
     """
-    if format_ != "TIFF":
+    if format_ != "TIFF" or _silence_libtiff():
         image.load()
         return
     with _STDERR:
@@ -281,6 +339,17 @@ def _load(image: Image.Image, format_: str) -> None:
             os.dup2(stderr, 2)
             os.close(stderr)
             os.close(nowhere)
+
+
+@functools.cache
+def _silence_libtiff() -> bool:
+    """Take away libtiff's printer of errors, as Pillow does with that of warnings; return whether it is gone."""
+    try:
+        # Found among what Pillow's own library was loaded with; a libtiff built into that cannot be reached.
+        ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
+    except (OSError, AttributeError):
+        return False
+    return True
 
 
 def _as_tuple(value: Any) -> tuple[int, ...]:
@@ -380,6 +449,7 @@ def _add_byte(opened: OpenFile, pixels: Pixels, alpha: Pixels | None, shift: int
             pixels[rows] |= samples[..., :3]
             if alpha is not None:
                 alpha[rows] |= samples[..., 3]
+        opened.image.info.update(image.info)  # notes may stand behind the pixels
 
 
 def _deep_grey_alpha(opened: OpenFile) -> tuple[Pixels, Pixels | None]:
@@ -395,6 +465,7 @@ def _deep_grey_alpha(opened: OpenFile) -> tuple[Pixels, Pixels | None]:
         samples = np.empty((image.height, image.width, 2), np.uint16)
         for rows, strip in _strips(image):
             samples[rows] = np.asarray(strip).view(">u2")
+        opened.image.info.update(image.info)
     return np.ascontiguousarray(samples[..., :1]), np.ascontiguousarray(samples[..., 1])
 
 
@@ -420,6 +491,14 @@ def _other_byte(tile_args: Any) -> Any:
         return (_other_byte(tile_args[0]), *tile_args[1:])
     raw = str(tile_args)
     return raw[:-1] + _OTHER_BYTE[raw[-1]]
+
+
+def _widen_key(image: Image.Image) -> None:
+    """Count the transparent grey of a PNG of 2 or 4 bits as its pixels will be, in 8; Pillow leaves it as it is."""
+    key, raw_modes = image.info.get("transparency"), {_raw_mode(tile.args) for tile in image.tile}  # type: ignore[attr-defined]
+    for raw_mode, largest in (("L;2", 3), ("L;4", 15)):
+        if raw_mode in raw_modes and isinstance(key, int) and key <= largest:
+            image.info["transparency"] = key * 255 // largest
 
 
 def _keyed(pixels: Pixels, key: object) -> Pixels | None:

@@ -12,9 +12,9 @@
 | GIF | as RGB | on or off | – | yes | – | 4, 14 |
 
 A file is measured before it is decoded, and written whole or not at all. Grey that a format does not hold becomes RGB,
-as palettes do; CMYK becomes sRGB, through its profile where it has one; AVIF and HEIF of 10 or 12 bits are rounded to
-8. What cannot be kept (floating-point samples, several pages, animations where one picture is asked for) is refused
-rather than silently lost.
+as palettes do; CMYK becomes sRGB, through its profile where it has one, and so does what is written with a profile to
+BMP or GIF; AVIF and HEIF of 10 or 12 bits are rounded to 8. What cannot be kept (floating-point samples, several
+pages, animations where one picture is asked for) is refused rather than silently lost.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from mprnet.imaging.heif import check_heif, save_heif
 from mprnet.imaging.metadata import PREFIX
 from mprnet.imaging.picture import Picture
 from mprnet.imaging.pixels import to_8_bits, to_pixels
+from mprnet.imaging.profiles import fit_profile
 from mprnet.imaging.strips import write_png, write_tiff
 
 if TYPE_CHECKING:
@@ -210,6 +211,7 @@ def _encode(
 ) -> None:
     if picture.alpha is not None and format_ in ("JPEG", "BMP"):
         picture = replace(picture, alpha=None)  # opaque, as was checked
+    picture = fit_profile(picture, format_)
     if format_ == "TIFF":
         write_tiff(picture, file)
     elif picture.depth == 16 and format_ in HOLD_16_BITS:

@@ -27,6 +27,7 @@ the extra `heif`."""
 
 HOLD_ALPHA = frozenset({"PNG", "TIFF", "WEBP", "GIF", "AVIF", "HEIF"})
 HOLD_16_BITS = frozenset({"PNG", "TIFF"})
+HOLD_PROFILE = frozenset({"PNG", "JPEG", "TIFF", "WEBP", "AVIF", "HEIF"})
 HOLD_FRAMES = frozenset({"GIF", "WEBP", "PNG", "AVIF"})
 
 _LONGEST_SIDE_PX = {"JPEG": 65_500, "WEBP": 16_383, "GIF": 65_535, "AVIF": 65_535, "HEIF": 65_535}
@@ -85,6 +86,16 @@ def format_named(name: str) -> str:
             f"{name!r} is no format of pictures; expected one of {', '.join(sorted(set(FORMATS.values())))}"
         )
     return found
+
+
+def holds_grey(format_: str, *, has_alpha: bool) -> bool:
+    """Tell whether a format keeps grey as grey; otherwise it becomes RGB.
+
+    Example:
+        >>> holds_grey("AVIF", has_alpha=False), holds_grey("AVIF", has_alpha=True), holds_grey("WEBP", has_alpha=False)
+        (True, False, False)
+    """
+    return format_ not in ("WEBP", "GIF") and not (has_alpha and format_ in ("AVIF", "HEIF"))
 
 
 def check_holds(format_: str, picture: Picture, name: str) -> None:

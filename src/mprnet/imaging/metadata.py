@@ -19,7 +19,7 @@ PREFIX = b"Exif\0\0"
 """What stands before the notes in JPEG files."""
 
 _ENTRY_BYTES = 12
-_SHORT = 3
+_ASCII, _SHORT, _LONG = 2, 3, 4
 
 TEXTS = tuple(
     int(tag)
@@ -91,15 +91,19 @@ def exif_of(image: Image.Image, format_: str) -> bytes | None:
 
 def _exif_of_tiff(image: Image.Image) -> bytes | None:
     """Return the notes of a TIFF, whose first directory describes the storage too."""
-    stored, kept = image.getexif(), Image.Exif()
-    for tag in TEXTS:
-        if isinstance(text := stored.get(tag), str):
-            kept[tag] = text
-    for directory in DIRECTORIES:
-        if entries := stored.get_ifd(directory):
-            kept[directory] = entries
+    stored, kept = image.getexif(), ImageFileDirectory_v2()
+    data = b"II*\0" + bytes(4)
     try:
-        return kept.tobytes().removeprefix(PREFIX) if len(kept) else None
+        for tag in TEXTS:
+            if isinstance(text := stored.get(tag), str):
+                _set(kept, tag, text)
+        for tag in DIRECTORIES:
+            if entries := stored.get_ifd(tag):
+                kept.tagtype[tag] = _LONG
+                kept[tag] = len(data)
+                directory = pack_directory(tag, entries, len(data))
+                data += directory + bytes(len(directory) % 2)
+        return data[:4] + struct.pack("<L", len(data)) + data[8:] + kept.tobytes(len(data)) if len(kept) else None
     except (TypeError, ValueError, AttributeError, struct.error):
         return None  # entries of the wrong type, which sloppy programs write: no reason to lose the picture
 
@@ -128,5 +132,14 @@ def pack_directory(tag: int, entries: Mapping[int, Any], offset: int) -> bytes:
     """Return a directory's bytes as they stand at `offset` of a little-endian TIFF."""
     directory = ImageFileDirectory_v2(group=tag)
     for number, value in entries.items():
-        directory[number] = value
+        if number != ExifTags.IFD.Interop:  # a directory of its own, whose place is no longer true
+            _set(directory, number, value)
     return directory.tobytes(offset)
+
+
+def _set(directory: ImageFileDirectory_v2, tag: int, value: Any) -> None:
+    """Set an entry; a text as the bytes that Pillow made it of, of which it would keep ASCII alone."""
+    if isinstance(value, str):
+        directory.tagtype[tag] = _ASCII
+        value = value.encode("latin-1", "replace")
+    directory[tag] = value

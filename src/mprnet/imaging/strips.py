@@ -143,7 +143,7 @@ def _longs(*values: int) -> tuple[int, int, bytes]:
 
 
 def _texts(text: str) -> tuple[int, int, bytes]:
-    data = text.encode("utf-8", "replace") + b"\0"
+    data = text.encode("latin-1", "replace") + b"\0"  # the bytes that Pillow made the text of
     return 2, len(data), data
 
 

@@ -284,7 +284,11 @@ class _Run:
         """Write down that a picture is restored."""
         if journal := self._journal(work.job):
             entry = Entry(work.source_sha256, sha256_of(written), self._digest)
-            journal.add("restored", work.job.source, work.job.target, entry, seconds=round(work.seconds, 3))
+            try:
+                journal.add("restored", work.job.source, work.job.target, entry, seconds=round(work.seconds, 3))
+            except OSError as error:
+                reason = f"{journal.path} cannot be written: {error.strerror or error}"
+                raise ImageError(f"{work.job.target} does not come into the log: {reason}") from error
 
     def _journal(self, entry: Job | Failure) -> Journal | None:
         place = self._place_of_log(entry)

@@ -28,7 +28,16 @@ Tensors alone are 6.4, 11.6 and 11.0 times at the width of `lite`, and less at t
 is for the convolutions' scratch memory.
 """
 
-_WORDS = ("out of memory", "can't allocate memory", "DefaultCPUAllocator", "bad allocation")
+_WORDS = (
+    "out of memory",
+    "can't allocate memory",
+    "DefaultCPUAllocator",
+    "bad allocation",
+    "bad_alloc",
+    "ALLOC_FAILED",  # cuDNN and cuBLAS
+    "could not create a primitive",  # oneDNN, which says no more, of its convolutions' scratch memory
+    "could not create a memory object",
+)
 
 
 class OutOfMemory(Exception):  # noqa: N818 (a state that is mended, seldom an error)

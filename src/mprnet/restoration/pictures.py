@@ -31,7 +31,7 @@ from mprnet.imaging import (
     write_frames,
     write_image,
 )
-from mprnet.imaging.decoding import open_picture
+from mprnet.imaging.decoding import decode, name_of, open_picture, upright
 from mprnet.imaging.formats import format_named
 from mprnet.imaging.pixels import to_8_bits
 from mprnet.restoration.plan import strip_of
@@ -151,11 +151,14 @@ def restore_picture(
         target = Path(target)
     elif options.compare:
         raise ConfigError("a strip before and after is asked for, but the output is a stream; name a file")
-    content = load(source, target if isinstance(target, Path) else None, options)
-    if isinstance(content, Animation):
-        restore_animation(restorers, content, target, options, progress)
-    else:
-        save(restore(restorers, content, options, progress=progress), target, options)
+    try:
+        content = load(source, target if isinstance(target, Path) else None, options)
+        if isinstance(content, Animation):
+            restore_animation(restorers, content, target, options, progress)
+        else:
+            save(restore(restorers, content, options, progress=progress), target, options)
+    except MemoryError as error:
+        raise ImageError(f"{name_of(source)} does not fit into memory") from error
 
 
 def load(
@@ -178,6 +181,7 @@ def load(
     with open_picture(source, MAX_PIXELS) as opened:
         pixels = opened.image.width * opened.image.height
         is_animated = opened.format in HOLD_FRAMES and bool(getattr(opened.image, "is_animated", False))
+        decoded = decode(opened) if opened.format == "HEIF" else None  # which opening it has decoded already
     if target is not None:
         check_target(target, options.overwrite, format=options.format)
         if options.compare:
@@ -185,7 +189,7 @@ def load(
     admit(pixels)
     if is_animated:
         return read_frames(source)
-    picture = read_image(source)
+    picture = read_image(source) if decoded is None else upright(*decoded)
     if target is not None:
         check_target(target, options.overwrite, picture=picture, format=options.format)
     return picture
@@ -196,7 +200,6 @@ def restore(
     picture: Picture,
     options: PictureOptions,
     *,
-    share: float = 1,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Restored:
     """Restore a picture, in place where its memory can be written to.
@@ -205,7 +208,6 @@ def restore(
         restorers: at least one, in the order in which they work.
         picture: what to restore; its pixels hold the result afterwards, or anything.
         options: how.
-        share: the part of the budget that it may take.
         progress: called now and then with the fraction that is done.
     """
     before = _small(picture) if options.compare else None
@@ -221,7 +223,7 @@ def restore(
         pixels = restorer.restore_pixels(
             pixels,
             out=pixels if pixels.flags.writeable else None,
-            stage=options.choose_stage(restorer, picture.size_hw, share / len(restorers)),
+            stage=options.choose_stage(restorer, picture.size_hw, 1 / len(restorers)),
             strength=options.strength,
             progress=report,
         )
@@ -271,8 +273,12 @@ def restore_animation(
 ) -> None:
     """Restore every frame of an animation, and write it; arguments and errors are as for `restore` and `save`.
 
-    The strip shows the first frame.
+    The strip shows the first frame. With `auto`, all frames are of the one stage whose whole animation fits the budget.
     """
+    if options.stage == "auto":
+        share = 1 / (animation.count * len(restorers))
+        stage = min(options.choose_stage(restorer, animation.size_hw, share) for restorer in restorers)
+        options = replace(options, stage=stage, budget_seconds=None)
     strips: list[Pixels | None] = []
 
     def frames() -> Iterator[Frame]:
@@ -282,7 +288,7 @@ def restore_animation(
                 progress((number + fraction) / animation.count)
 
             wanted = options if not strips else replace(options, compare=False)
-            restored = restore(restorers, frame.picture, wanted, share=1 / animation.count, progress=report)
+            restored = restore(restorers, frame.picture, wanted, progress=report)
             strips.append(restored.strip)
             yield replace(frame, picture=restored.picture)
 

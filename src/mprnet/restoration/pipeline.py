@@ -67,8 +67,8 @@ def overlap(
             settle(item, written.result())
 
     with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
-        reading = deque(reader.submit(read_one, item) for item in items)
-        try:
+        try:  # around this too: the reader may wait for room already, which only closing it would end
+            reading = deque(reader.submit(read_one, item) for item in items)
             for item in items:
                 loaded, pixels = reading.popleft().result()
                 room.begin_work(pixels)

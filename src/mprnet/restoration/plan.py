@@ -74,6 +74,8 @@ def plan(
     Raises:
         ConfigError: no inputs, or `output` does not fit them.
     """
+    if "" in (*inputs, output):  # which would stand for the current folder
+        raise ConfigError("an input or the output is an empty name; expected files, folders or patterns")
     return list(_without_clashes(list(_pair(inputs, None if output is None else Path(output), ending)), compare))
 
 
@@ -172,6 +174,8 @@ def _pair_pattern(pattern: str, output: Path | None, ending: str | None) -> Iter
         if (path.suffix.lower() in FORMATS or is_video(path))
         and not any(part.startswith(".") for part in path.relative_to(base).parts)
     ]
+    if output is not None and not _is_within(base, output):  # without results of an earlier run
+        sources = [path for path in sources if not _is_within(path.parent, output)]
     for source in sources:
         if output is None:
             yield Job(source, _ended(source.with_stem(source.stem + _MARK), ending))
@@ -192,6 +196,10 @@ def _is_pattern(given: PathLike) -> bool:
 def _entry(path: Path) -> str:
     """Name the place of a file or folder in one way only; a link to a file is a place of its own."""
     return os.path.realpath(path) if _is_folder(path) else str(Path(os.path.realpath(path.parent), path.name))
+
+
+def _is_within(path: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def _is_folder(path: Path) -> bool:

@@ -18,7 +18,15 @@ from mprnet.errors import CheckpointError, ConfigError, ImageError
 from mprnet.imaging.pixels import check_pixels
 from mprnet.network import SIZE_MULTIPLE, MPRNet, StageOutputs, set_local_pooling, stage_costs
 from mprnet.restoration.canvas import Canvas, PixelCanvas, TensorCanvas
-from mprnet.restoration.memory import SMALLEST_TILE_PX, OutOfMemory, bytes_per_pixel, choose_side, fits, free_bytes
+from mprnet.restoration.memory import (
+    SMALLEST_TILE_PX,
+    OutOfMemory,
+    bytes_per_pixel,
+    choose_side,
+    fits,
+    free_bytes,
+    watched,
+)
 from mprnet.restoration.precision import Precision, choose_dtype
 from mprnet.restoration.tiling import lay_out, restore_tiled
 from mprnet.weights import find_weights
@@ -406,16 +414,26 @@ class Restorer:
 
         computed_px = count * self._computed_px(canvas.size_hw, stages, count)
         begun = time.perf_counter()
-        restore_tiled(
-            lambda tile: self._turned(tile, stages) if self.ensemble else self._forward(tile, stages),
-            canvas,
-            tile_px=self._side(canvas.size_hw, stages, count),
-            overlap_px=self.overlap_px,
-            multiple=SIZE_MULTIPLE,
-            progress=progress,
-            shrink=shrink,
-        )
-        self._learn(stages[-1], (time.perf_counter() - begun) / computed_px)
+        try:
+            with watched():  # of rows of tiles; a tile itself is tried again
+                restore_tiled(
+                    lambda tile: self._turned(tile, stages) if self.ensemble else self._forward(tile, stages),
+                    canvas,
+                    tile_px=self._side(canvas.size_hw, stages, count),
+                    overlap_px=self.overlap_px,
+                    multiple=SIZE_MULTIPLE,
+                    progress=progress,
+                    shrink=shrink,
+                )
+        except OutOfMemory as failure:
+            height, width = canvas.size_hw
+            raise ImageError(
+                f"the memory does not suffice for a row of tiles of a picture of {width}×{height} ({failure}); close "
+                "other programs"
+            ) from failure
+        # What a smaller one takes is not in proportion, and says nothing of large ones.
+        if computed_px >= _PROBE_PX**2:
+            self._learn(stages[-1], (time.perf_counter() - begun) / computed_px)
 
     def _forward(self, tile: Tensor, stages: tuple[int, ...]) -> Tensor:
         """Return the pictures of `stages`, `(stages × B, C, h, w)`, where the tile is, in 32 bits or more."""

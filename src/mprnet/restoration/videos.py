@@ -104,6 +104,7 @@ def restore_video(
             watched = _watched(restored, segments.frames, film.frames, progress)
             with _one_line(target), segments.next(times) as path:
                 write_segment(watched, path, target, film, encoding)
+        _check_target(source, target, overwrite)  # it may have come while the networks worked
         with _one_line(target), written_whole(target) as unfinished:
             join_segments(segments, unfinished, target, film, encoding)
         progress(segments.frames, segments.frames)
@@ -184,7 +185,7 @@ class _Segments:
                 unfinished.write_text(key, encoding="ascii")
         remove_unfinished(self.folder)
         self._count = self.frames = 0
-        while self._times(self._count).is_file():
+        while self._times(self._count).is_file() and self._packets(self._count).is_file():
             self.frames += len(self._read(self._count).pts)
             self._count += 1
 
