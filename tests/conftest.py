@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,6 +19,22 @@ def shared() -> Path:
     if not (folder / "golden").is_dir():
         pytest.skip("no reference material: the folder `shared` does not lie beside the repository")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """A cache of this run alone, for programs that it starts, too; what one test converts another need not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MPRNET_CACHE", str(tmp_path_factory.mktemp("cache")))
+        # Tracing a network writes megabytes there, which pytest would collect in four times the time of the tracing.
+        patch.setattr(logging.getLogger("torch.__trace"), "propagate", False)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def torch_for_auto(monkeypatch):
+    """Let `auto` be torch, whatever is installed: converting a network takes longer than most tests."""
+    monkeypatch.setattr("mprnet.backends.choice._is_installed", lambda engine: False)
 
 
 @pytest.fixture

@@ -19,13 +19,15 @@ FLOORS = (
     {"errors", "files"},
     {"network", "settings"},
     {"imaging", "degradation"},
-    {"checkpoints", "datasets", "weights"},
-    {"restoration", "training", "evaluation", "export"},
+    {"backends", "checkpoints", "datasets", "weights"},
+    {"bench", "restoration", "training", "evaluation", "export"},
     {"__init__"},  # the public names
     {"cli", "web"},
 )
 
 SIDEWAYS = {
+    ("bench", "evaluation"),  # what an engine costs in quality
+    ("bench", "restoration"),  # which knows what fits the memory
     ("weights", "checkpoints"),  # shipped weights are files like any other
     ("evaluation", "restoration"),  # a benchmark restores, then measures
     ("training", "evaluation"),  # validation measures as the papers do
@@ -36,8 +38,10 @@ OPTIONAL = {
     "gradio",
     "h5py",
     "lightning",
+    "nncf",
     "onnx",
     "onnxruntime",
+    "onnxscript",
     "openvino",
     "pillow_heif",
     "pywt",

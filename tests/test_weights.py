@@ -60,3 +60,20 @@ def test_stages_differ_and_all_stay_in_range() -> None:
     assert not torch.equal(first, last)
     assert 0 <= float(last.min()) <= float(last.max()) <= 1
     assert float(last.std()) < 0.5 * float(noisy.std())
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_int8_travels_along_and_changes_a_sample_by_less_than_a_fifth_of_a_decibel(task: str) -> None:
+    pytest.importorskip("openvino", reason="int8 is OpenVINO's")
+    degraded, target = (
+        read_rgb(sorted((SAMPLES / task / side).iterdir())[0])[96:256, 96:256] for side in ("input", "target")
+    )
+    exact, eight_bits = (
+        Restorer.from_pretrained(task, backend=backend, precision=precision)
+        for backend, precision in (("torch", "fp32"), ("openvino", "int8"))
+    )
+    figures = [
+        rgb_psnr(to_pixels(restorer(to_tensor(degraded))), target, data_range=255) for restorer in (exact, eight_bits)
+    ]
+    assert figures[0] != figures[1]
+    assert figures[1] == pytest.approx(figures[0], abs=0.2)

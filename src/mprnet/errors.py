@@ -29,5 +29,9 @@ class TrainingError(MPRNetError, RuntimeError):
     """Training cannot go on: the loss is not finite, or a run cannot be resumed."""
 
 
+class ExportError(MPRNetError, RuntimeError):
+    """An exported file cannot be written, or gives other pictures than the network it was made of."""
+
+
 class MissingExtraError(MPRNetError, ImportError):
     """An optional package is needed; the message names the `pip install` that brings it."""

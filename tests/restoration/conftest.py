@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from mprnet.backends import open_backend
 from mprnet.network import MPRNet, MPRNetConfig
 from mprnet.restoration import Restorer
 
@@ -25,13 +26,38 @@ def restorer():
     return Restorer(small_network())
 
 
+class Spy:
+    """An engine that notes what another one is asked for."""
+
+    def __init__(self, backend):
+        self.backend, self.asked = backend, []
+        self.name, self.precision, self.device = backend.name, backend.precision, backend.device
+        self.bytes_per_pixel = backend.bytes_per_pixel
+
+    def run(self, degraded, stages):
+        self.asked.append((tuple(degraded.shape), stages))
+        return self.backend.run(degraded, stages)
+
+
+@pytest.fixture
+def spy():
+    """Put a spy between a restorer and its engine."""
+
+    def hide(restorer):
+        restorer.backend = Spy(restorer.backend)
+        return restorer.backend.asked
+
+    return hide
+
+
 class Inverter:
     """Stands for a restorer and turns pictures into their negatives, so that tests can tell what became of them."""
 
-    local, crop_px, ensemble, dtype = "auto", 256, False, torch.float32
+    local, crop_px, ensemble = "auto", 256, False
 
     def __init__(self, **network):
         self.model = small_network(**network)
+        self.backend = open_backend(self.model, name="torch", precision="fp32", device=torch.device("cpu"))
         self.calls = []
 
     def restore_pixels(self, pixels, *, out=None, stage=3, strength=1.0, progress=lambda _: None):

@@ -403,7 +403,7 @@ def test_the_log_says_what_came_of_every_picture(restorer, folder):
     restore_files(restorer, ["in", "none.png"], "out")
     run, a, b, none, end = log()
     assert run["run"]["stage"] == 3
-    assert len(run["run"]["networks"][0]["weights_sha256"]) == 64
+    assert len(run["run"]["networks"][0]["network_sha256"]) == 64
     assert a.pop("seconds") >= 0
     assert a == {
         "source": str(Path("in/a.png")),

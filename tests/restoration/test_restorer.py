@@ -10,7 +10,6 @@ from PIL import Image
 import mprnet.imaging
 from mprnet.checkpoints import save_checkpoint
 from mprnet.errors import CheckpointError, ConfigError, ImageError, MPRNetError
-from mprnet.network import StageOutputs
 from mprnet.restoration import Restorer
 from mprnet.restoration.canvas import PixelCanvas
 
@@ -58,10 +57,12 @@ def test_stages_stop_where_they_are_told(restorer):
         restorer.stages(torch.rand(3, 20, 30), stage=0)
 
 
-def test_later_stages_are_not_computed(make_network):
-    network = make_network()
-    network.orsnet.register_forward_hook(lambda *_: pytest.fail("stage 3 was computed"))
-    assert Restorer(network)(torch.rand(3, 8, 8), stage=2).shape == (3, 8, 8)
+def test_only_the_stages_that_are_wanted_are_asked_of_the_engine(make_network, spy):
+    restorer = Restorer(make_network())
+    asked = spy(restorer)
+    assert restorer(torch.rand(3, 8, 8), stage=2).shape == (3, 8, 8)
+    restorer.stages(torch.rand(3, 8, 8), stage=2)
+    assert asked == [((1, 3, 8, 8), (2,)), ((1, 3, 8, 8), (1, 2))]
 
 
 def test_a_batch_gives_what_its_pictures_give(restorer):
@@ -70,37 +71,35 @@ def test_a_batch_gives_what_its_pictures_give(restorer):
     torch.testing.assert_close(restorer(batch), one_by_one, rtol=0, atol=1e-5)
 
 
-def test_a_batch_too_large_for_one_pass_is_divided(make_network):
-    network = make_network()
-    batches = []
-    network.register_forward_pre_hook(lambda _, inputs: batches.append(len(inputs[0])))
+def test_a_batch_too_large_for_one_pass_is_divided(make_network, spy):
+    restorer = Restorer(make_network(), max_whole_px=2 * 16 * 16)
+    asked = spy(restorer)
     batch, fractions = torch.rand(5, 3, 15, 16), []
-    restored = Restorer(network, max_whole_px=2 * 16 * 16)(batch, progress=fractions.append)
-    assert batches == [2, 2, 1]
+    restored = restorer(batch, progress=fractions.append)
+    assert [shape[0] for shape, _ in asked] == [2, 2, 1]
     assert fractions == pytest.approx([0.4, 0.8, 1])
-    torch.testing.assert_close(restored, Restorer(network)(batch), rtol=0, atol=1e-5)
+    torch.testing.assert_close(restored, Restorer(make_network())(batch), rtol=0, atol=1e-5)
 
 
-def test_a_large_picture_is_restored_in_tiles(make_network):
-    network, sizes, fractions = make_network(), [], []
+def test_a_large_picture_is_restored_in_tiles(make_network, spy):
+    network, fractions = make_network(), []
     restorer = Restorer(network, tile_px=64, overlap_px=16, max_whole_px=64 * 64)
     whole = Restorer(network)(picture := torch.rand(2, 3, 100, 90))
-    network.register_forward_pre_hook(lambda _, inputs: sizes.append(tuple(inputs[0].shape)))
+    asked = spy(restorer)
     tiled = restorer(picture, progress=fractions.append)
     assert tiled.shape == picture.shape
-    assert set(sizes) == {(1, 3, 64, 56)}
+    assert {shape for shape, _ in asked} == {(1, 3, 64, 56)}
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1
     # Not the same, since the network looks far, but the same picture.
     assert 1e-6 < (tiled - whole).abs().mean() < 0.1
 
 
-def test_a_sliver_is_measured_as_it_is_padded(make_network):
-    sizes = []
-    network = make_network()
-    network.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].numel() // 3))
-    assert Restorer(network, tile_px=64, overlap_px=16, max_whole_px=1000)(torch.rand(3, 1, 500)).shape == (3, 1, 500)
-    assert max(sizes) <= 1000
+def test_a_sliver_is_measured_as_it_is_padded(make_network, spy):
+    restorer = Restorer(make_network(), tile_px=64, overlap_px=16, max_whole_px=1000)
+    asked = spy(restorer)
+    assert restorer(torch.rand(3, 1, 500)).shape == (3, 1, 500)
+    assert max(shape[2] * shape[3] for shape, _ in asked) <= 1000
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -208,10 +207,10 @@ def random_pixels(*shape, dtype=np.uint8):
     return np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
 
 
-def brighten(network, change=lambda tile: tile):
-    """Put a function in the place of the network."""
-    network.forward = lambda tile, stages=3: StageOutputs(*[change(tile)] * stages)
-    return network
+def brighten(restorer, change=lambda tile: tile):
+    """Put a function in the place of the engine."""
+    restorer.backend.run = lambda tile, stages: tuple([change(tile)] * len(stages))
+    return restorer
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -238,15 +237,15 @@ def test_in_place_gives_what_a_new_array_gets(make_network, height, width, chann
 
 
 def test_sixteen_bits_do_not_pass_through_eight(make_network):
-    restorer = Restorer(brighten(make_network()), tile_px=64, overlap_px=16, max_whole_px=0)
+    restorer = brighten(Restorer(make_network(), tile_px=64, overlap_px=16, max_whole_px=0))
     ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
     assert np.array_equal(restorer.restore_pixels(ramp), ramp)
     assert np.array_equal(restorer.restore_pixels(np.repeat(ramp, 3, axis=2), strength=0.5)[..., 1:2], ramp)
 
 
 def test_grey_is_the_mean_of_what_becomes_of_its_copies(make_network):
-    network = brighten(make_network(), lambda tile: tile + torch.tensor([0.3, 0.0, -0.15]).view(3, 1, 1))
-    restored = Restorer(network).restore_pixels(np.full((9, 7, 1), 102, np.uint8))
+    restorer = brighten(Restorer(make_network()), lambda tile: tile + torch.tensor([0.3, 0.0, -0.15]).view(3, 1, 1))
+    restored = restorer.restore_pixels(np.full((9, 7, 1), 102, np.uint8))
     assert restored.shape == (9, 7, 1)
     assert set(restored.flat) == {round(255 * (0.4 + 0.15 / 3))}
 
@@ -274,17 +273,17 @@ def test_an_output_that_does_not_fit_is_one_clear_line(restorer):
 
 
 def test_a_network_that_gives_no_numbers_is_one_clear_line(make_network):
-    restorer = Restorer(brighten(make_network(), lambda tile: tile * torch.nan))
+    restorer = brighten(Restorer(make_network()), lambda tile: tile * torch.nan)
     with pytest.raises(ImageError, match="the network gives values that are not numbers"):
         restorer.restore_pixels(np.zeros((8, 8, 3), np.uint8))
 
 
 @pytest.mark.parametrize("size_hw", [(1, 65535), (65535, 1)])
 def test_slivers_are_restored_a_tile_at_a_time(make_network, size_hw):
-    network, most = make_network(), []
-    network.forward = lambda tile, stages=3: most.append(tile.numel()) or StageOutputs(*[tile] * stages)
+    most = []
+    restorer = brighten(Restorer(make_network(), max_whole_px=0), lambda tile: most.append(tile.numel()) or tile)
     pixels = random_pixels(*size_hw, 3)
-    assert np.array_equal(Restorer(network, max_whole_px=0).restore_pixels(pixels), pixels)
+    assert np.array_equal(restorer.restore_pixels(pixels), pixels)
     assert max(most) <= 3 * 512 * 8
 
 
@@ -294,9 +293,11 @@ def test_no_more_than_a_tile_reaches_the_network_and_a_strip_the_canvas(make_net
     monkeypatch.setattr(
         PixelCanvas, "write", lambda self, top, strip: strips.append(strip.shape[2]) or write(self, top, strip)
     )
-    network = brighten(make_network(), lambda tile: tiles.append(tile.shape[2:]) or tile)
+    restorer = brighten(
+        Restorer(make_network(), tile_px=128, overlap_px=32), lambda tile: tiles.append(tile.shape[2:]) or tile
+    )
     pixels = random_pixels(1000, 100, 3)
-    assert np.array_equal(Restorer(network, tile_px=128, overlap_px=32).restore_pixels(pixels), pixels)
+    assert np.array_equal(restorer.restore_pixels(pixels), pixels)
     assert max(max(size) for size in tiles) <= 128
     assert max(strips) <= 128
     assert sum(strips) == 1000
@@ -313,13 +314,13 @@ def test_strength_blends_with_the_input(restorer):
     assert np.array_equal(restorer.restore_pixels(pixels, strength=1), restorer.restore_pixels(pixels))
 
 
-def test_strength_zero_is_the_input_and_runs_nothing(make_network):
-    network = make_network()
-    network.register_forward_pre_hook(lambda *_: pytest.fail("the network was run"))
-    restorer, pixels = Restorer(network), random_pixels(9, 8, 3, dtype=np.uint16)
+def test_strength_zero_is_the_input_and_runs_nothing(make_network, spy):
+    restorer, pixels = Restorer(make_network()), random_pixels(9, 8, 3, dtype=np.uint16)
+    asked = spy(restorer)
     picture = torch.randn(3, 9, 8).clamp(-0.5, 1.5)
     assert torch.equal(restorer(picture, strength=0), picture)
     assert np.array_equal(restorer.restore_pixels(pixels, strength=0), pixels)
+    assert asked == []
     with pytest.raises(ConfigError, match="stage is 4"):
         restorer.restore_pixels(pixels, strength=0, stage=4)
 
@@ -392,8 +393,7 @@ def test_what_pictures_took_refines_what_is_expected(make_network, monkeypatch):
 
 def test_the_tile_follows_the_memory_that_is_free(make_network, monkeypatch):
     tiles = []
-    network = brighten(make_network(), lambda tile: tiles.append(max(tile.shape[2:])) or tile)
-    restorer = Restorer(network)
+    restorer = brighten(Restorer(make_network()), lambda tile: tiles.append(max(tile.shape[2:])) or tile)
     pixels = random_pixels(600, 600, 3)
     for free, largest in ((2**40, 600), (2**27, 512), (0, 128)):
         tiles.clear()
@@ -413,7 +413,7 @@ def test_too_little_memory_halves_the_tile_and_loses_nothing(make_network):
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate …")
         return tile
 
-    restorer = Restorer(brighten(make_network(), forward))
+    restorer = brighten(Restorer(make_network()), forward)
     pixels = random_pixels(500, 300, 3)
     assert np.array_equal(restorer.restore_pixels(pixels.copy(), out=(out := pixels.copy())), pixels)
     assert np.array_equal(out, pixels)
@@ -431,7 +431,7 @@ def test_memory_for_no_tile_at_all_is_one_clear_line(make_network):
     with pytest.raises(
         ImageError, match=r"the memory does not suffice for a tile of 1[012]\d pixels a side"
     ) as refused:
-        Restorer(brighten(make_network(), forward)).restore_pixels(random_pixels(520, 300, 3))
+        brighten(Restorer(make_network()), forward).restore_pixels(random_pixels(520, 300, 3))
     assert "\n" not in str(refused.value)
 
 
@@ -483,13 +483,14 @@ def test_a_photo_taken_upright_stays_upright_and_keeps_its_exif(restorer, tmp_pa
         assert dict(image.getexif()) == {0x0110: "A camera"}
 
 
-def test_an_existing_file_is_found_before_the_hard_work(make_network, tmp_path):
-    network = make_network()
-    network.register_forward_pre_hook(lambda *_: pytest.fail("the network was run"))
+def test_an_existing_file_is_found_before_the_hard_work(make_network, spy, tmp_path):
+    restorer = Restorer(make_network())
+    asked = spy(restorer)
     for name in ("a.png", "b.png"):
         Image.new("RGB", (4, 4)).save(tmp_path / name)
     with pytest.raises(ImageError, match=r"b\.png exists"):
-        Restorer(network).restore_file(tmp_path / "a.png", tmp_path / "b.png")
+        restorer.restore_file(tmp_path / "a.png", tmp_path / "b.png")
+    assert asked == []
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_line(restorer, tmp_path):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from mprnet.backends import open_backend
 from mprnet.errors import ConfigError, ImageError, VideoError
 from mprnet.imaging.video import VideoReader
 from mprnet.network import MPRNet, MPRNetConfig
@@ -32,7 +33,8 @@ class Plain:
         self.model = MPRNet(MPRNetConfig(n_feat=6, scale_unetfeats=2, scale_orsnetfeats=2, num_cab=1))
         for weight in self.model.parameters():
             weight.data.zero_()
-        self.local, self.crop_px, self.ensemble, self.dtype = False, 256, False, torch.float32
+        self.local, self.crop_px, self.ensemble = False, 256, False
+        self.backend = open_backend(self.model, name="torch", precision="fp32", device=torch.device("cpu"))
         self.change, self.seen, self.asked = change, [], []
 
     def restore_pixels(self, pixels, *, out=None, stage=3, strength=1.0, progress=lambda _: None):

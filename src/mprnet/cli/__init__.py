@@ -10,13 +10,16 @@ import sys
 
 import typer
 
+from mprnet.cli.bench import bench
 from mprnet.cli.compare import compare
 from mprnet.cli.convert import convert
 from mprnet.cli.degrade import degrade
 from mprnet.cli.evaluate import evaluate
+from mprnet.cli.export import export
 from mprnet.cli.info import info
 from mprnet.cli.metrics import metrics
 from mprnet.cli.prepare import prepare
+from mprnet.cli.process import settle
 from mprnet.cli.restore import restore
 from mprnet.cli.train import train
 from mprnet.errors import MPRNetError
@@ -34,6 +37,7 @@ def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and a non-zero exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name that cannot be shown is no mistake
+    settle()
     try:
         app()
     except MPRNetError as error:
@@ -41,9 +45,11 @@ def main() -> None:
         sys.exit(1)
 
 
+app.command()(bench)
 app.command()(convert)
 app.command()(degrade)
 app.command()(evaluate)
+app.command()(export)
 app.command()(info)
 app.command()(metrics)
 app.command()(prepare)

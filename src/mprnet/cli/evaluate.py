@@ -45,7 +45,11 @@ def evaluate(
         bool | None, typer.Option("--local/--no-local", help="Average over a window as in training, or over all.")
     ] = None,
     ensemble: Annotated[bool, typer.Option("--ensemble", help="Mean over eight flips and rotations.")] = False,
-    precision: Annotated[str, typer.Option(metavar="auto|fp32|bf16|fp16", help="What to compute with.")] = "auto",
+    backend: Annotated[
+        str,
+        typer.Option(metavar="auto|torch|compile|openvino|onnx", help="What computes; auto: the fastest installed."),
+    ] = "auto",
+    precision: Annotated[str, typer.Option(metavar="auto|fp32|bf16|fp16|int8", help="In which numbers.")] = "auto",
     tile_px: Annotated[int | None, typer.Option(help="Measure in tiles of this side, not pictures whole.")] = None,
     method: Annotated[
         list[str] | None,
@@ -86,7 +90,9 @@ def evaluate(
     modes = {
         "local": "auto" if local is None else local,
         "ensemble": ensemble,
+        "backend": backend,
         "precision": precision,
+        "notice": lambda line: typer.echo(f"mprnet: {line}", err=True),
         "tile_px": tile_px,
     }
     with shared_work() as processes:

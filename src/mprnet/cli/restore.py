@@ -67,8 +67,12 @@ def restore(
         typer.Option("--local/--no-local", help="Average over a window as in training, or over all; by itself."),
     ] = None,
     tile_px: Annotated[int | None, typer.Option(help="Largest side of a tile; without it, what memory allows.")] = None,
+    backend: Annotated[
+        str,
+        typer.Option(metavar="auto|torch|compile|openvino|onnx", help="What computes; auto: the fastest installed."),
+    ] = "auto",
     precision: Annotated[
-        str, typer.Option(metavar="auto|fp32|bf16|fp16", help="What to compute with; auto: what is fast here.")
+        str, typer.Option(metavar="auto|fp32|bf16|fp16|int8", help="In which numbers; auto: what is fast here.")
     ] = "auto",
     device: Annotated[str | None, typer.Option(help="Where to compute, such as cpu or cuda:1.")] = None,
     log: Annotated[
@@ -114,7 +118,9 @@ def restore(
             local="auto" if local is None else local,
             ensemble=ensemble,
             tile_px=tile_px,
-            precision=precision,  # type: ignore[arg-type] # checked there
+            backend=backend,  # type: ignore[arg-type] # checked there
+            precision=precision,  # type: ignore[arg-type] # likewise
+            notice=_notice,
         )
         for name in ([weights] if weights is not None else names)
     ]
@@ -143,6 +149,10 @@ def restore(
         typer.echo(", ".join(f"{len(those)} {name}" for name, those in counts.items() if those or name != "skipped"))
     if report.failures:
         raise typer.Exit(1)
+
+
+def _notice(line: str) -> None:
+    typer.echo(f"mprnet: {line}", err=True)
 
 
 def _bar() -> tuple[Bar, Callable[[Progress], None]]:

@@ -122,7 +122,8 @@ def network_method(restorer: Restorer, weights: Path, *, stage: int | None = Non
         "local": restorer.local,
         "crop_px": restorer.crop_px,
         "ensemble": restorer.ensemble,
-        "precision": str(restorer.dtype).removeprefix("torch."),
+        "backend": restorer.backend.name,
+        "precision": restorer.backend.precision,
     }
     return Method("mprnet", restore, tuple(f"stage{number}" for number in stages), facts, restorer)
 

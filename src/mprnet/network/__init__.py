@@ -1,6 +1,7 @@
 """The network of the paper's Section 3, box by box."""
 
 from mprnet.network.cost import StageCost, count_parameters, stage_costs
+from mprnet.network.folding import FoldedMPRNet, fold
 from mprnet.network.local_pooling import set_local_pooling
 from mprnet.network.mprnet import SIZE_MULTIPLE, MPRNet, MPRNetConfig, StageOutputs
 from mprnet.network.presets import PRESETS, TASKS, preset
@@ -9,11 +10,13 @@ __all__ = [
     "PRESETS",
     "SIZE_MULTIPLE",
     "TASKS",
+    "FoldedMPRNet",
     "MPRNet",
     "MPRNetConfig",
     "StageCost",
     "StageOutputs",
     "count_parameters",
+    "fold",
     "preset",
     "set_local_pooling",
     "stage_costs",

@@ -175,21 +175,21 @@ class MPRNet(nn.Module):
             ConfigError: the shape or `stages` does not fit.
         """
         self._check(degraded, stages)
-        halves = _split_top_bottom(degraded)  # (2B, C, H/2, W)
-        quarters = _split_left_right(halves)  # (4B, C, H/2, W/2)
+        halves = split_top_bottom(degraded)  # (2B, C, H/2, W)
+        quarters = split_left_right(halves)  # (4B, C, H/2, W/2)
 
         # Stage 1
-        encoded1 = Scales(*map(_join_left_right, self.encoder1(self.shallow1(quarters))))  # (2B, n_feat, H/2, W) …
+        encoded1 = Scales(*map(join_left_right, self.encoder1(self.shallow1(quarters))))  # (2B, n_feat, H/2, W) …
         decoded1 = self.decoder1(encoded1)
         restored1 = self.sam12.restore(decoded1.level1, halves)  # (2B, C, H/2, W)
-        stage1 = _join_top_bottom(restored1)  # (B, C, H, W)
+        stage1 = join_top_bottom(restored1)  # (B, C, H, W)
         if stages == 1:
             return StageOutputs(stage1)
 
         # Stage 2
         attended = self.sam12.attend(decoded1.level1, restored1)
         features = self.merge12(torch.cat((self.shallow2(halves), attended), dim=1))  # (2B, n_feat, H/2, W)
-        encoded2 = Scales(*map(_join_top_bottom, self.encoder2(features, self.csff12(encoded1, decoded1))))
+        encoded2 = Scales(*map(join_top_bottom, self.encoder2(features, self.csff12(encoded1, decoded1))))
         decoded2 = self.decoder2(encoded2)  # (B, n_feat, H, W) …
         stage2 = self.sam23.restore(decoded2.level1, degraded)
         if stages == 2:
@@ -216,17 +216,27 @@ class MPRNet(nn.Module):
             raise ConfigError(f"stages is {stages!r}; expected 1, 2 or 3")
 
 
-def _split_top_bottom(picture: Tensor) -> Tensor:
-    return torch.cat(picture.chunk(2, dim=2), dim=0)
+def split_top_bottom(picture: Tensor) -> Tensor:
+    """Return the upper and the lower half, `(2B, C, H/2, W)`, side by side in the batch."""
+    return torch.cat(_two(picture, 2), dim=0)
 
 
-def _split_left_right(picture: Tensor) -> Tensor:
-    return torch.cat(picture.chunk(2, dim=3), dim=0)
+def split_left_right(picture: Tensor) -> Tensor:
+    """Return the left and the right half, `(2B, C, H, W/2)`, side by side in the batch."""
+    return torch.cat(_two(picture, 3), dim=0)
 
 
-def _join_top_bottom(halves: Tensor) -> Tensor:
-    return torch.cat(halves.chunk(2, dim=0), dim=2)
+def join_top_bottom(halves: Tensor) -> Tensor:
+    """Undo `split_top_bottom`."""
+    return torch.cat(_two(halves, 0), dim=2)
 
 
-def _join_left_right(quarters: Tensor) -> Tensor:
-    return torch.cat(quarters.chunk(2, dim=0), dim=3)
+def join_left_right(quarters: Tensor) -> Tensor:
+    """Undo `split_left_right`."""
+    return torch.cat(_two(quarters, 0), dim=3)
+
+
+def _two(tensor: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    # Not `chunk`, which counts its pieces: with sizes that are symbols, in an export, it cannot.
+    middle = tensor.shape[dim] // 2
+    return tensor.narrow(dim, 0, middle), tensor.narrow(dim, middle, tensor.shape[dim] - middle)

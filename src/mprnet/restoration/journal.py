@@ -13,9 +13,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from mprnet import __version__
+from mprnet.backends import fingerprint
 from mprnet.errors import ConfigError
 from mprnet.imaging import FORMATS
 
@@ -155,9 +154,10 @@ def settings_of(restorers: Sequence[Restorer], options: PictureOptions, **more: 
     """Return all that decides what a picture becomes, in clear, and `digest`, one word for all of it.
 
     That is: for each network the hash of its weights and hyper-parameters, whether it averages locally, over what it
-    was trained with, and over the eight turned pictures, and its precision; stage, budget and strength; how files are
-    compressed; and `RESULTS_VERSION`. The size of tiles and the device are left out, which do not show, and so is this
-    package's version, so that an update of it does not redo a folder. A picture's format is in its target's name.
+    was trained with, and over the eight turned pictures, its engine and its precision; stage, budget and strength; how
+    files are compressed; and `RESULTS_VERSION`. The size of tiles and the device are left out, which do not show, and
+    so is this package's version, so that an update of it does not redo a folder. A picture's format is in its target's
+    name.
 
     Args:
         restorers: the networks.
@@ -168,11 +168,12 @@ def settings_of(restorers: Sequence[Restorer], options: PictureOptions, **more: 
         "results_version": RESULTS_VERSION,
         "networks": [
             {
-                "weights_sha256": _sha256_of_weights(restorer),
+                "network_sha256": fingerprint(restorer.model),
                 "local": restorer.local,
                 "crop_px": restorer.crop_px,
                 "ensemble": restorer.ensemble,
-                "precision": str(restorer.dtype).removeprefix("torch."),
+                "backend": restorer.backend.name,
+                "precision": restorer.backend.precision,
             }
             for restorer in restorers
         ],
@@ -195,16 +196,6 @@ def sha256_of(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sha256_of_weights(restorer: Restorer) -> str:
-    model = restorer.model
-    digest = hashlib.sha256(json.dumps(dataclasses.asdict(model.config), sort_keys=True).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        plain = tensor.detach().to("cpu").contiguous()
-        digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}\n".encode())
-        digest.update(plain.reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _parse(line: bytes) -> dict[str, Any]:

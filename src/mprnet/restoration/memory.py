@@ -1,4 +1,4 @@
-"""How much memory there is, how much a tile takes, and what it looks like when there was too little."""
+"""How much memory there is, how large a tile may be, and what it looks like when there was too little."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psutil
 import torch
 
-from mprnet.network import SIZE_MULTIPLE, MPRNetConfig
+from mprnet.network import SIZE_MULTIPLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,13 +20,6 @@ SMALLEST_TILE_PX = 128
 
 _SHARE = 0.5
 """How much of the free memory one pass may take; the rest is for pictures read ahead, and for what others do."""
-
-_COPIES = {1: 8, 2: 14, 3: 14}
-"""By stage: how many times the features of full resolution are held at most.
-
-Tensors alone are 6.4, 11.6 and 11.0 times at the width of `lite`, and less at those of the paper's networks; the rest
-is for the convolutions' scratch memory.
-"""
 
 _WORDS = (
     "out of memory",
@@ -61,17 +54,6 @@ def free_bytes(device: torch.device) -> int:
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + held
     return min(psutil.virtual_memory().available, _free_of_control_group(Path("/")))
-
-
-def bytes_per_pixel(config: MPRNetConfig, stage: int, itemsize: int = 4) -> int:
-    """Estimate what a pass needs for each pixel of its tile.
-
-    Args:
-        config: the network.
-        stage: 1, 2 or 3, where it is left.
-        itemsize: bytes of a number: 4 for float32.
-    """
-    return _COPIES[stage] * (config.orsnet_width if stage == 3 else config.n_feat) * itemsize
 
 
 def choose_side(free: int, per_pixel: int, largest_px: int) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mprnet.backends import BackendName, Precision, open_backend
 from mprnet.checkpoints import load_checkpoint, read_metadata
 from mprnet.errors import CheckpointError, ConfigError, ImageError
 from mprnet.imaging.pixels import check_pixels
@@ -21,13 +22,11 @@ from mprnet.restoration.canvas import Canvas, PixelCanvas, TensorCanvas
 from mprnet.restoration.memory import (
     SMALLEST_TILE_PX,
     OutOfMemory,
-    bytes_per_pixel,
     choose_side,
     fits,
     free_bytes,
     watched,
 )
-from mprnet.restoration.precision import Precision, choose_dtype
 from mprnet.restoration.tiling import lay_out, restore_tiled
 from mprnet.weights import find_weights
 
@@ -64,8 +63,9 @@ class Restorer:
     memory runs out all the same, smaller tiles go on from the rows that are done.
 
     Args:
-        model: the network; it is moved to `device`, set to evaluation and to its pooling as it is, not copied.
-        device: where to compute; without one, where the network is.
+        model: the network; it is moved to `device`, set to evaluation and to its pooling as it is, not copied. Its
+            weights, of any float dtype, are those that it has now; engines may have copied them.
+        device: where to compute; without one, where the network is. Engines other than torch take processors only.
         tile_px: the largest height and width of a tile, in pixels, a multiple of 8; without one, what the memory that
             is free allows, up to 512.
         overlap_px: what neighbouring tiles share at least, in pixels, a multiple of 8, at most half a tile; without
@@ -77,15 +77,20 @@ class Restorer:
             (Chu et al.); those trained with smaller crops lose by it, up to 0.3 dB in what was measured.
         crop_px: side of the training crops in pixels, a multiple of 8; without one, 256 as in the paper.
         ensemble: whether to average over the eight flips and rotations of each tile, for eight times the time.
-        precision: what convolutions compute with, where the weights are of 32 bits: `fp32`, `bf16`, on a GPU `fp16`;
-            or `auto`, bf16 on processors that are faster with it and fp32 elsewhere.
+        backend: the engine: `torch`, `compile` (torch, compiled), `openvino`, `onnx` (ONNX Runtime); or `auto`, the
+            fastest of those installed, which is measured once and remembered.
+        precision: what convolutions compute with: `fp32`, `bf16`, on a GPU `fp16`, with OpenVINO `int8`; or `auto`,
+            fp16 on GPUs, bf16 on processors that are faster with it and fp32 elsewhere.
+        int8: for int8, the quantized network that `mprnet export` made of these weights.
+        notice: called with a line before what takes seconds, such as converting the network for an engine.
 
     Attributes:
         model: the network, an `MPRNet`; its config says how many channels a picture has.
-        dtype: what convolutions compute with.
+        backend: what computes, a `mprnet.backends.Backend`.
 
     Raises:
-        ConfigError: the device or a size is impossible.
+        ConfigError: the device or a size is impossible, or the engine cannot do what is asked for.
+        MissingExtraError: the engine is not installed.
 
     Example:
         >>> from mprnet.network import MPRNet, MPRNetConfig
@@ -105,7 +110,10 @@ class Restorer:
         local: Local = "auto",
         crop_px: int | None = None,
         ensemble: bool = False,
+        backend: BackendName = "torch",
         precision: Precision = "fp32",
+        int8: Path | None = None,
+        notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         largest_px = TILE_PX if tile_px is None else tile_px
         if largest_px < 2 * SIZE_MULTIPLE or largest_px % SIZE_MULTIPLE:
@@ -136,7 +144,14 @@ class Restorer:
         set_local_pooling(self.model, self.crop_px)  # which checks the size
         if not is_local:
             set_local_pooling(self.model, None)
-        self.dtype = choose_dtype(precision, self._device)
+        self.backend = open_backend(
+            self.model,
+            name=backend,
+            precision=precision,
+            device=next(self.model.parameters()).device,
+            int8=int8,
+            notice=notice,
+        )
         self._ceiling_px = 2**31
         self._seconds_per_px: dict[int, float] = {}
 
@@ -149,7 +164,9 @@ class Restorer:
         local: Local = "auto",
         ensemble: bool = False,
         tile_px: int | None = None,
+        backend: BackendName = "auto",
         precision: Precision = "auto",
+        notice: Callable[[str], None] = lambda _: None,
     ) -> Self:
         """Load shipped weights by the name of their task, or a weights file.
 
@@ -159,15 +176,25 @@ class Restorer:
             local: as for a `Restorer`, as are the following; the training crop is in the file's metadata.
             ensemble: likewise.
             tile_px: likewise.
-            precision: likewise.
+            backend: likewise.
+            precision: likewise; the quantized network for int8 is the file `NAME.int8.xml` beside the weights.
+            notice: likewise.
 
         Raises:
             CheckpointError: no such weights, or they cannot be read.
-            ConfigError: the device does not exist, or a size is impossible.
+            ConfigError: the device does not exist, a size is impossible, or the engine cannot do what is asked for.
+            MissingExtraError: the engine is not installed.
         """
         path = find_weights(name_or_path)
         return cls.from_checkpoint(
-            path, device=device, local=local, ensemble=ensemble, tile_px=tile_px, precision=precision
+            path,
+            device=device,
+            local=local,
+            ensemble=ensemble,
+            tile_px=tile_px,
+            backend=backend,
+            precision=precision,
+            notice=notice,
         )
 
     @classmethod
@@ -179,7 +206,9 @@ class Restorer:
         local: Local = "auto",
         ensemble: bool = False,
         tile_px: int | None = None,
+        backend: BackendName = "auto",
         precision: Precision = "auto",
+        notice: Callable[[str], None] = lambda _: None,
     ) -> Self:
         """Load a weights file, in our form or the published one.
 
@@ -189,24 +218,31 @@ class Restorer:
             local: as for a `Restorer`, as are the following; the training crop is in the file's metadata.
             ensemble: likewise.
             tile_px: likewise.
-            precision: likewise.
+            backend: likewise.
+            precision: likewise; the quantized network for int8 is the file `NAME.int8.xml` beside the weights.
+            notice: likewise.
 
         Raises:
             CheckpointError: the file cannot be read, or the training crop in its metadata is no number.
-            ConfigError: the device does not exist, or a size is impossible.
+            ConfigError: the device does not exist, a size is impossible, or the engine cannot do what is asked for.
+            MissingExtraError: the engine is not installed.
         """
         model = load_checkpoint(path)
         crop = read_metadata(path).get("training_crop_px")
         if crop is not None and not (crop.isascii() and crop.isdigit()):
             raise CheckpointError(f"{path} has training_crop_px {crop!r} in its metadata; expected a number of pixels")
+        is_for_gpus = backend in ("auto", "torch", "compile") and precision != "int8"
         return cls(
             model,
-            device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+            device=device or ("cuda" if is_for_gpus and torch.cuda.is_available() else "cpu"),
             local=local,
             crop_px=None if crop is None else int(crop),
             ensemble=ensemble,
             tile_px=tile_px,
+            backend=backend,
             precision=precision,
+            int8=Path(path).with_suffix(".int8.xml"),
+            notice=notice,
         )
 
     def __call__(
@@ -401,13 +437,13 @@ class Restorer:
 
         def shrink(tried_px: int, failure: OutOfMemory) -> int:
             if tried_px <= SMALLEST_TILE_PX:
-                needed = self._bytes_per_px(stages) * count * tried_px**2
+                needed = self.backend.bytes_per_pixel(stages[-1]) * count * tried_px**2
                 raise ImageError(
                     f"the memory does not suffice for a tile of {tried_px} pixels a side, about {needed / 1e6:.0f} MB "
                     f"({failure}); close other programs, or ask for an earlier stage"
                 ) from None
             smaller_px = max(SMALLEST_TILE_PX, tried_px // 2 // SIZE_MULTIPLE * SIZE_MULTIPLE)
-            if self._device.type == "cuda":
+            if self.backend.device.type == "cuda":
                 torch.cuda.empty_cache()
             self._ceiling_px = smaller_px  # so that the next frame of a video need not fail first
             return smaller_px
@@ -436,15 +472,8 @@ class Restorer:
             self._learn(stages[-1], (time.perf_counter() - begun) / computed_px)
 
     def _forward(self, tile: Tensor, stages: tuple[int, ...]) -> Tensor:
-        """Return the pictures of `stages`, `(stages × B, C, h, w)`, where the tile is, in 32 bits or more."""
-        weight = next(self.model.parameters())
-        # Convolutions are a fifth faster with the channels of a pixel side by side.
-        moved = tile.to(weight.device, weight.dtype, memory_format=torch.channels_last)
-        is_mixed = weight.dtype == torch.float32 != self.dtype
-        with torch.autocast(weight.device.type, self.dtype, enabled=is_mixed):
-            computed = self.model(moved, stages=stages[-1]).computed
-        restored = torch.cat([computed[stage - 1] for stage in stages])
-        return restored.to(tile.device, torch.promote_types(weight.dtype, torch.float32))
+        """Return the pictures of `stages`, `(stages × B, C, h, w)`, float32, where the tile is."""
+        return torch.cat(self.backend.run(tile.to(torch.float32), stages))
 
     def _turned(self, tile: Tensor, stages: tuple[int, ...]) -> Tensor:
         """Return the mean over the tile's four rotations and those of its mirror image, each turned back."""
@@ -459,8 +488,8 @@ class Restorer:
     def _side(self, size_hw: tuple[int, int], stages: tuple[int, ...], count: int) -> int:
         """Choose the tile: as large as the picture where one pass may do it."""
         height, width = _padded(size_hw)
-        per_px = self._bytes_per_px(stages) * count
-        free = free_bytes(self._device)
+        per_px = self.backend.bytes_per_pixel(stages[-1]) * count
+        free = free_bytes(self.backend.device)
         whole_px = max(height, width)
         if height * width <= self.max_whole_px and whole_px <= self._ceiling_px and fits(free, height * width * per_px):
             return whole_px
@@ -474,9 +503,6 @@ class Restorer:
         sides = [lay_out(length, tile_px, overlap_px, SIZE_MULTIPLE) for length in _padded(size_hw)]
         rows, columns = (len(spans) * len(spans[0].weights) for spans in sides)
         return rows * columns * (8 if self.ensemble else 1)
-
-    def _bytes_per_px(self, stages: tuple[int, ...]) -> int:
-        return bytes_per_pixel(self.model.config, stages[-1], next(self.model.parameters()).element_size())
 
     @torch.inference_mode()
     def _probe(self) -> None:
@@ -495,10 +521,6 @@ class Restorer:
     @cached_property
     def _costs(self) -> list[int]:
         return [cost.macs for cost in stage_costs(self.model.config)]
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self.model.parameters()).device
 
     def _check(self, degraded: Tensor) -> None:
         channels = self.model.config.in_channels

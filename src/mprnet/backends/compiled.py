@@ -1,0 +1,70 @@
+"""The engine that torch writes for one network: generated and compiled code, kept on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import shutil
+import warnings
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mprnet.backends.cache import cache_dir
+from mprnet.backends.eager import bytes_per_pixel
+from mprnet.backends.precision import DTYPES
+from mprnet.errors import ConfigError
+from mprnet.network import MPRNet, fold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+
+
+class CompiledBackend:
+    """A network compiled by torch, on a processor or a GPU; the first picture of a size waits for it, minutes at first.
+
+    On a processor one compilation serves the first size, a second one all further ones. On a GPU each size has its own,
+    recorded as a CUDA graph, since there the time between operations counts.
+    """
+
+    name = "compile"
+
+    def __init__(self, model: MPRNet, precision: str, device: torch.device) -> None:
+        if device.type == "cpu" and shutil.which(os.environ.get("CXX", "c++")) is None and shutil.which("g++") is None:
+            raise ConfigError("backend is 'compile', which needs a C++ compiler (c++ or g++); expected one, or 'torch'")
+        self.precision, self.device = precision, device
+        self._config = model.config
+        # Where torch looks for code that it compiled in earlier runs; whoever has set it knows better.
+        os.environ.setdefault(_VARIABLE, str(cache_dir() / "inductor"))
+        network = fold(copy.deepcopy(model).to(device, torch.float32)).to(DTYPES[precision]).requires_grad_(False)
+        with _quiet():
+            if device.type == "cuda":
+                self._network = torch.compile(network, mode="reduce-overhead", dynamic=False)
+            else:
+                self._network = torch.compile(network, options={"freezing": True})
+
+    # Not inference mode, of whose tensors the compiler cannot take versions.
+    @torch.no_grad()
+    def run(self, degraded: Tensor, stages: tuple[int, ...]) -> tuple[Tensor, ...]:
+        """Restore pictures that are padded already, as `Backend` says."""
+        moved = degraded.to(self.device, torch.float32, memory_format=torch.channels_last)
+        with _quiet():
+            pictures = self._network(moved, stages)
+        # What a CUDA graph returns lies in memory that its next run writes to.
+        return tuple(picture.to(degraded.device, copy=True) for picture in pictures)
+
+    def bytes_per_pixel(self, stage: int) -> int:
+        """Estimate what `run` needs for each pixel, as `Backend` says."""
+        return bytes_per_pixel(self._config, stage, DTYPES[self.precision].itemsize)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to ourselves what the compiler says of its own parts, and of what it leaves to Python."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

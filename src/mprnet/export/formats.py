@@ -1,0 +1,241 @@
+"""The formats of exported networks: how each is written, and what runs it again."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mprnet.backends.onnx import INPUT, to_onnx
+from mprnet.backends.openvino import converted
+from mprnet.errors import ConfigError, MissingExtraError
+from mprnet.export.quantization import quantized
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from torch.export import ExportedProgram
+
+    Engine = Callable[[Tensor], tuple[Tensor, ...]]
+    """Restores `(B, C, H, W)`, float32 in [0, 1], any H and W: a picture of its shape for each output of the file."""
+
+_OWNER = "mprnet"
+"""What everything is kept under that a file says about its network."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What goes into a file.
+
+    Attributes:
+        program: the graph; its parameters are in the precision where the format keeps them as they are.
+        outputs: the name of each output.
+        about: what the file says about the network, text by key.
+        precision: `fp32`, `fp16` or `int8`.
+        crops: what int8 is calibrated with.
+    """
+
+    program: ExportedProgram
+    outputs: tuple[str, ...]
+    about: Mapping[str, str]
+    precision: str
+    crops: Iterable[Tensor]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A row of `FORMATS`.
+
+    Attributes:
+        suffix: what its files end in.
+        needs: packages that write and read it, beside torch.
+        precisions: what it is written in.
+        write: makes a file, and maybe another of its stem beside it.
+        open: reads one back, and makes it ready to compute on the processor.
+        about: reads what it says about its network.
+    """
+
+    suffix: str
+    needs: tuple[str, ...]
+    precisions: tuple[str, ...]
+    write: Callable[[Content, Path], None]
+    open: Callable[[Path], Engine]
+    about: Callable[[Path], dict[str, str]]
+
+
+def open_exported(path: Path) -> Engine:
+    """Open an exported network with the engine that reads its format, on the processor.
+
+    Args:
+        path: what `export_model` wrote.
+
+    Returns:
+        A function of `(B, C, H, W)`, float32 in [0, 1], any H and W, that returns a picture of this shape for each
+        output of the file, not clamped.
+
+    Raises:
+        ConfigError: the name ends in none of the formats' endings.
+        MissingExtraError: the engine is not installed.
+    """
+    return _of(path).open(path)
+
+
+def read_about(path: Path) -> dict[str, str]:
+    """Return what an exported network says about itself.
+
+    Args:
+        path: what `export_model` wrote.
+
+    Raises:
+        ConfigError, MissingExtraError: as `open_exported`.
+    """
+    return _of(path).about(path)
+
+
+def need(extra: str, *packages: str) -> None:
+    """Check that packages are installed.
+
+    Raises:
+        MissingExtraError: one is not; the message names the extra that brings it.
+    """
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(f"this needs {package}, which is not installed: pip install 'mprnet[{extra}]'")
+
+
+def _of(path: Path) -> Format:
+    for name, form in FORMATS.items():
+        if path.suffix == form.suffix:
+            need(name, *form.needs)
+            return form
+    expected = ", ".join(form.suffix for form in FORMATS.values())
+    raise ConfigError(f"{path} is no exported network by its name; expected one that ends in {expected}")
+
+
+# ONNX
+
+
+def _write_onnx(content: Content, path: Path) -> None:
+    written = to_onnx(content.program, content.outputs)
+    written.model.metadata_props.update({f"{_OWNER}.{key}": text for key, text in content.about.items()})
+    written.save(path, external_data=False)
+
+
+def _onnx_session(path: Path) -> Any:
+    import onnxruntime  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def _open_onnx(path: Path) -> Engine:
+    session = _onnx_session(path)
+    return lambda degraded: tuple(map(torch.from_numpy, session.run(None, {INPUT: degraded.numpy()})))
+
+
+def _about_onnx(path: Path) -> dict[str, str]:
+    entries: dict[str, str] = _onnx_session(path).get_modelmeta().custom_metadata_map
+    start = f"{_OWNER}."
+    return {key.removeprefix(start): text for key, text in entries.items() if key.startswith(start)}
+
+
+# OpenVINO
+
+
+def _write_openvino(content: Content, path: Path) -> None:
+    import openvino  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+    network = converted(content.program)
+    network.input(0).set_names({INPUT})
+    for output, name in zip(network.outputs, content.outputs, strict=True):
+        output.set_names({name})
+    if content.precision == "int8":
+        network = quantized(network, content.crops)
+    for key, text in content.about.items():
+        network.set_rt_info(text, [_OWNER, key])
+    openvino.save_model(network, path, compress_to_fp16=content.precision == "fp16")
+
+
+def _open_openvino(path: Path) -> Engine:
+    import openvino
+
+    core = openvino.Core()
+    network = core.read_model(path)
+    is_quantized = any(node.get_type_name() == "FakeQuantize" for node in network.get_ops())
+
+    def run(degraded: Tensor) -> tuple[Tensor, ...]:
+        if is_quantized:  # OpenVINO computes these right only for a size that it knows
+            network.reshape(list(degraded.shape))
+        compiled = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        restored = compiled(degraded.numpy())
+        return tuple(torch.from_numpy(restored[output]) for output in compiled.outputs)
+
+    return run
+
+
+def _about_openvino(path: Path) -> dict[str, str]:
+    import openvino
+
+    network = openvino.Core().read_model(path)
+    if not network.has_rt_info([_OWNER]):
+        return {}
+    about: dict[str, str] = network.get_rt_info([_OWNER]).value
+    return about
+
+
+# torch.export
+
+
+def _write_torchexport(content: Content, path: Path) -> None:
+    torch.export.save(content.program, path, extra_files={f"{_OWNER}.json": json.dumps(dict(content.about))})
+
+
+def _open_torchexport(path: Path) -> Engine:
+    restore = torch.export.load(path).module()
+
+    def run(degraded: Tensor) -> tuple[Tensor, ...]:
+        with torch.no_grad():
+            restored: tuple[Tensor, ...] = restore(degraded)
+        return restored
+
+    return run
+
+
+def _about_torchexport(path: Path) -> dict[str, str]:
+    extra = {f"{_OWNER}.json": ""}
+    torch.export.load(path, extra_files=extra)
+    about: dict[str, str] = json.loads(extra[f"{_OWNER}.json"])
+    return about
+
+
+FORMATS: dict[str, Format] = {
+    "onnx": Format(
+        suffix=".onnx",
+        needs=("onnx", "onnxscript", "onnxruntime"),
+        precisions=("fp32", "fp16"),
+        write=_write_onnx,
+        open=_open_onnx,
+        about=_about_onnx,
+    ),
+    "openvino": Format(
+        suffix=".xml",
+        needs=("openvino",),
+        precisions=("fp32", "fp16", "int8"),
+        write=_write_openvino,
+        open=_open_openvino,
+        about=_about_openvino,
+    ),
+    "torchexport": Format(
+        suffix=".pt2",
+        needs=(),
+        precisions=("fp32", "fp16"),
+        write=_write_torchexport,
+        open=_open_torchexport,
+        about=_about_torchexport,
+    ),
+}
+"""The formats, by name. OpenVINO's is two files: the graph, and beside it the weights in a `.bin` of its stem."""

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import os
+import stat
+import sys
+
+import pytest
+import torch
+
+from mprnet.backends.cache import cache_dir, cached, fingerprint, graph_key, prune
+from mprnet.network import set_local_pooling
+
+
+@pytest.fixture
+def folder(monkeypatch, tmp_path):
+    """A cache of the test's own, not made yet."""
+    monkeypatch.setenv("MPRNET_CACHE", str(tmp_path / "there" / "cache"))
+    return tmp_path / "there" / "cache"
+
+
+def fill(content, count=1):
+    def make(entry):
+        for number in range(count):
+            (entry / f"{number}.bin").write_bytes(content)
+
+    return make
+
+
+def test_the_folder_is_made_and_only_its_owner_enters_it(folder):
+    assert cache_dir() == folder
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700 or sys.platform == "win32"
+
+
+def test_without_the_variable_it_is_where_the_system_keeps_such_things(monkeypatch, tmp_path):
+    monkeypatch.delenv("MPRNET_CACHE")
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / name))
+    assert cache_dir() == tmp_path / "mprnet"
+
+
+def test_where_it_cannot_be_written_there_is_one_for_this_process(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MPRNET_CACHE", str(tmp_path / "file" / "cache"))
+    assert cache_dir().is_dir()
+    assert cache_dir() == cache_dir()
+    assert tmp_path not in cache_dir().parents
+    assert (cached("entry", fill(b"1")) / "0.bin").read_bytes() == b"1"
+
+
+def test_an_entry_is_made_once_and_whole_or_not_at_all(folder):
+    assert (cached("entry", fill(b"1", 2)) / "1.bin").read_bytes() == b"1"
+    assert (cached("entry", lambda entry: pytest.fail("it was made again")) / "0.bin").exists()
+
+    def fail(entry):
+        (entry / "half").touch()
+        raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        cached("other", fail)
+    assert [path.name for path in (folder / "networks").iterdir()] == ["entry"]
+
+
+def test_an_entry_that_another_process_made_meanwhile_is_taken(folder):
+    def race(entry):
+        cached("entry", fill(b"theirs"))
+        (entry / "0.bin").write_bytes(b"ours")
+
+    assert (cached("entry", race) / "0.bin").read_bytes() == b"theirs"
+    assert [path.name for path in (folder / "networks").iterdir()] == ["entry"]
+
+
+def test_what_was_used_longest_ago_goes_first_when_the_cache_is_full(folder, monkeypatch):
+    monkeypatch.setattr("mprnet.backends.cache.LARGEST_BYTES", 250)
+    networks = folder / "networks"
+    for age, name in enumerate(["new", "middle", "old"]):
+        cached(name, fill(b"x" * 50, 2))
+        os.utime(networks / name, (1e9 - age, 1e9 - age))
+    assert sorted(path.name for path in networks.iterdir()) == ["new", "old"]  # the one being made stays
+    cached("old", fill(b""))  # which is a use of it
+    prune(100)
+    assert [path.name for path in networks.iterdir()] == ["old"]
+    prune(0)
+    assert list(networks.iterdir()) == []
+
+
+def test_what_a_user_keeps_in_the_folder_is_never_removed(folder):
+    cached("entry", fill(b"1"))
+    (folder / "holiday").mkdir()
+    (folder / "holiday" / "1.jpg").write_bytes(b"x" * 100)
+    prune(0)
+    assert (folder / "holiday" / "1.jpg").exists()
+
+
+def test_a_fingerprint_tells_networks_apart_by_weights_settings_and_windows(make_network):
+    other_weights, local = make_network(), make_network()
+    with torch.no_grad():
+        next(other_weights.parameters()).mul_(1.001)
+    set_local_pooling(local, 64)
+    networks = [make_network(), other_weights, local, make_network(num_cab=2), make_network().double()]
+    assert len({fingerprint(network) for network in networks}) == len(networks)
+    set_local_pooling(local, None)
+    assert fingerprint(local) == fingerprint(make_network())
+
+
+def test_what_is_made_of_a_network_has_another_name_for_another_size_or_version(network):
+    keys = [graph_key(network, None, "1"), graph_key(network, (8, 16), "1"), graph_key(network, None, "2")]
+    assert len(set(keys)) == 3
+    assert graph_key(network, None, "1") == keys[0]

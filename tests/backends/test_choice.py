@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from mprnet.backends import choice, open_backend
+from mprnet.backends.choice import NAME, choose
+from mprnet.errors import ConfigError, MissingExtraError
+from mprnet.network import set_local_pooling
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("MPRNET_CACHE", str(tmp_path))
+    return tmp_path
+
+
+class Workshop:
+    """Opens engines that take as long as they are told to, and notes which."""
+
+    def __init__(self, monkeypatch, installed=("openvino", "onnx"), **seconds):
+        self.opened, self.told = [], []
+        self.now, self.seconds = 0.0, seconds
+        monkeypatch.setattr(choice, "_is_installed", lambda engine: engine in installed)
+        monkeypatch.setattr(choice.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(choice, "choose_precision", lambda asked, _: "bf16" if asked == "auto" else asked)
+
+    def open(self, name, precision):
+        self.opened.append((name, precision))
+        if isinstance(self.seconds[name], Exception):
+            raise self.seconds[name]
+        workshop = self
+
+        class Engine:
+            def run(self, degraded, stages):
+                workshop.now += workshop.seconds[name]
+
+        return Engine()
+
+    def choose(self, network, precision="auto"):
+        return choose(network, precision, self.open, self.told.append)
+
+
+def test_the_fastest_engine_is_chosen_measured_once_and_remembered(monkeypatch, cache, network):
+    workshop = Workshop(monkeypatch, torch=2, openvino=1)
+    assert workshop.choose(network) == ("openvino", "bf16")
+    assert workshop.opened == [("torch", "bf16"), ("openvino", "bf16")]
+    assert len(workshop.told) == 1
+    assert workshop.choose(network) == ("openvino", "bf16")
+    assert len(workshop.opened) == 2
+    other = Workshop(monkeypatch, torch=1, openvino=2)
+    assert other.choose(network) == ("openvino", "bf16")
+    assert not other.opened
+
+
+def test_torch_may_be_the_fastest(monkeypatch, cache, network):
+    assert Workshop(monkeypatch, torch=1, openvino=2).choose(network) == ("torch", "bf16")
+
+
+def test_another_network_precision_or_number_of_threads_is_measured_anew(monkeypatch, cache, make_network):
+    workshop = Workshop(monkeypatch, torch=2, openvino=1)
+    workshop.choose(make_network())
+    workshop.choose(make_network(num_cab=2))
+    workshop.choose(make_network(), "fp32")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 99)
+    workshop.choose(make_network())
+    assert len(workshop.opened) == 8
+    assert len(json.loads((cache / NAME).read_text())) == 4
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff", b'{"a": 1}'])
+def test_a_damaged_file_is_measured_again(monkeypatch, cache, network, content):
+    (cache / NAME).write_bytes(content)
+    workshop = Workshop(monkeypatch, torch=2, openvino=1)
+    assert workshop.choose(network) == workshop.choose(network) == ("openvino", "bf16")
+    assert len(workshop.opened) == 2
+
+
+def test_what_was_remembered_counts_only_if_it_is_a_candidate(monkeypatch, cache, network):
+    workshop = Workshop(monkeypatch, torch=2, openvino=1)
+    workshop.choose(network)
+    choices = json.loads((cache / NAME).read_text())
+    (cache / NAME).write_text(json.dumps({key: ["openvino", "int8"] for key in choices}))
+    assert workshop.choose(network) == ("openvino", "bf16")
+    assert len(workshop.opened) == 4
+
+
+def test_torch_is_taken_at_once_where_nothing_else_is_installed_or_windows_are_local(monkeypatch, cache, network):
+    alone = Workshop(monkeypatch, installed=())
+    assert alone.choose(network) == ("torch", "bf16")
+    set_local_pooling(network, 64)
+    local = Workshop(monkeypatch)
+    assert local.choose(network) == ("torch", "bf16")
+    assert not alone.opened
+    assert not local.opened
+    assert not (cache / NAME).exists()
+
+
+def test_onnx_runtime_is_tried_where_openvino_is_missing_and_32_bits_are_allowed(monkeypatch, cache, network):
+    workshop = Workshop(monkeypatch, installed=("onnx",), torch=2, onnx=1)
+    assert workshop.choose(network) == ("onnx", "fp32")
+    assert workshop.choose(network, "bf16") == ("torch", "bf16")
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("cannot\nread it"), MissingExtraError("gone"), OSError("full")])
+def test_an_engine_that_does_not_work_is_passed_over(monkeypatch, cache, network, failure):
+    workshop = Workshop(monkeypatch, torch=2, openvino=failure)
+    assert workshop.choose(network) == ("torch", "bf16")
+    assert workshop.told[1] == f"openvino does not work here: {str(failure).splitlines()[-1]}"
+
+
+def test_a_cache_that_cannot_be_written_is_no_failure(monkeypatch, cache, network):
+    (cache / NAME).mkdir()
+    assert Workshop(monkeypatch, torch=2, openvino=1).choose(network) == ("openvino", "bf16")
+
+
+def test_auto_asks_and_opens_what_is_chosen(monkeypatch, network):
+    asked = []
+    monkeypatch.setattr(choice, "choose", lambda model, precision, *_: asked.append(precision) or ("torch", "bf16"))
+    backend = open_backend(network, device=CPU)
+    assert (backend.name, backend.precision, asked) == ("torch", "bf16", ["auto"])
+
+
+def test_what_does_not_go_together_is_one_clear_line(network):
+    with pytest.raises(ConfigError, match="backend is 'tensorflow'; expected one of auto, torch"):
+        open_backend(network, name="tensorflow", device=CPU)
+    with pytest.raises(ConfigError, match="'int8', which OpenVINO computes with; got backend 'torch'"):
+        open_backend(network, name="torch", precision="int8", device=CPU)
+    for name in ("openvino", "onnx"):
+        with pytest.raises(ConfigError, match=f"'{name}', which computes on the processor; got device 'cuda'"):
+            open_backend(network, name=name, precision="fp32", device=torch.device("cuda"))

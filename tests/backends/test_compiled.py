@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from mprnet.backends.compiled import CompiledBackend
+from mprnet.errors import ConfigError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # so that it is removed again afterwards
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    monkeypatch.setenv("MPRNET_CACHE", str(tmp_path))
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    return tmp_path
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What the compiler is asked for. It traces, but writes no code, which takes minutes."""
+    asked, traced = [], torch.compile
+
+    def trace(network, **options):
+        asked.append(options)
+        return traced(network, backend="eager")
+
+    monkeypatch.setattr(torch, "compile", trace)
+    return asked
+
+
+def test_the_traced_network_gives_the_pictures_of_the_network(network, asked):
+    backend = CompiledBackend(network, "fp32", CPU)
+    degraded = torch.rand(1, 3, 24, 40)
+    with torch.no_grad():
+        expected = network(degraded)
+    (picture,) = backend.run(degraded, (1,))
+    torch.testing.assert_close(picture, expected.stage1, rtol=0, atol=1e-5)
+    assert asked == [{"options": {"freezing": True}}]
+
+
+def test_compiled_code_is_kept_in_our_cache_unless_torch_was_told_another(network, asked, cache, monkeypatch):
+    CompiledBackend(network, "fp32", CPU)
+    assert Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]) == cache / "inductor"
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(cache / "elsewhere"))
+    CompiledBackend(network, "fp32", CPU)
+    assert Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]) == cache / "elsewhere"
+
+
+def test_a_missing_compiler_is_said_in_one_line(network, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(ConfigError, match="C\\+\\+ compiler"):
+        CompiledBackend(network, "fp32", CPU)
+
+
+def test_memory_is_estimated_by_precision(network, asked):
+    full, half = (CompiledBackend(network, precision, CPU).bytes_per_pixel(3) for precision in ("fp32", "bf16"))
+    assert full == 2 * half

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mprnet.backends import eager
+from mprnet.backends.eager import PackedCAB, PackedConvolution, TorchBackend, WinogradConvolution
+from mprnet.network import fold, set_local_pooling
+from mprnet.network.folding import Convolution, FoldedCAB
+
+CPU = torch.device("cpu")
+WITHIN = {"fp32": 1e-5, "bf16": 0.03, "fp16": 4e-3}
+"""How far a picture of random weights is from float32's, whose residuals are as large as pictures."""
+
+needs_winograd = pytest.mark.skipif(not eager._has_winograd(), reason="needs a torch with NNPACK")
+needs_packed = pytest.mark.skipif(not eager._has_packed(torch.float32), reason="needs a torch with oneDNN")
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def assert_close(ours, theirs, within=1e-5):
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=within)
+
+
+@pytest.mark.parametrize("precision", WITHIN)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"num_cab": 2, "bias": True},
+        {"kernel_size": 5},
+        {"kernel_size": 1, "downsampling": "maxpool"},
+        {"in_channels": 1, "out_channels": 1},
+        pytest.param({"scale_orsnetfeats": eager.WINOGRAD_WIDTH, "bias": True}, id="wide enough for Winograd"),
+    ],
+)
+@pytest.mark.parametrize("crop_px", [None, 32])
+def test_pictures_are_those_of_the_network(make_network, precision, changes, crop_px):
+    network = make_network(**changes)
+    set_local_pooling(network, crop_px)
+    for batch, height, width in ((2, 8, 8), (1, 136, 128)):
+        degraded = torch.rand(batch, network.config.in_channels, height, width)
+        with torch.no_grad():
+            expected = network(degraded)
+        pictures = TorchBackend(network, precision, CPU).run(degraded, (1, 2, 3))
+        for ours, theirs in zip(pictures, expected, strict=True):
+            assert ours.dtype == torch.float32
+            assert_close(ours, theirs, WITHIN[precision])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_weights_of_any_dtype_are_computed_with_as_the_precision_says(make_network, dtype):
+    network = make_network().to(dtype)
+    degraded = torch.rand(1, 3, 16, 24)
+    (picture,) = TorchBackend(network, "fp32", CPU).run(degraded, (3,))
+    with torch.no_grad():
+        assert_close(picture, network.float()(degraded).stage3)
+
+
+def test_the_network_it_was_opened_with_stays_as_it_was(network):
+    before = {name: weight.clone() for name, weight in network.state_dict().items()}
+    TorchBackend(network, "bf16", CPU).run(torch.rand(1, 3, 16, 16), (3,))
+    for name, weight in network.state_dict().items():
+        assert weight.dtype == torch.float32
+        assert torch.equal(weight, before[name])
+
+
+def test_a_batch_gives_what_its_pictures_give_one_by_one(make_network):
+    backend = TorchBackend(make_network(num_cab=2), "fp32", CPU)
+    degraded = torch.rand(2, 3, 128, 128)
+    (together,) = backend.run(degraded, (3,))
+    for number, picture in enumerate(degraded.split(1)):
+        assert_close(together[number], backend.run(picture, (3,))[0][0], 1e-6)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("slope", [None, 0.3])
+@pytest.mark.parametrize("side", [1, 3, 5])
+@pytest.mark.parametrize(
+    "replacement",
+    [pytest.param(WinogradConvolution, marks=needs_winograd), pytest.param(PackedConvolution, marks=needs_packed)],
+)
+@torch.inference_mode()
+def test_each_convolution_gives_what_the_public_one_gives(replacement, side, slope, batch):
+    convolution = Convolution(torch.rand(6, 5, side, side) - 0.5, torch.rand(6), slope)
+    features = torch.rand(batch, 5, 20, 13) - 0.5
+    addend = None if slope else torch.rand(batch, 6, 20, 13).contiguous(memory_format=torch.channels_last)
+    expected = convolution(features, None if addend is None else addend.clone())
+    assert_close(replacement(convolution)(features, addend), expected, 1e-4)
+
+
+@needs_packed
+@pytest.mark.parametrize("size_hw", [(1, 1), (1, 4), (5, 1), (7, 9)])
+@torch.inference_mode()
+def test_the_sum_of_a_convolution_follows_from_sums_of_its_input(size_hw):
+    features = torch.rand(2, 4, *size_hw)
+    weight = torch.rand(3, 4, 3, 3)
+    expected = F.conv2d(features, weight, padding=1).sum(dim=(2, 3))
+    assert_close(eager._sums(features) @ eager._weights_of_sums(weight), expected, 1e-3)
+
+
+@needs_packed
+@pytest.mark.parametrize("bias", [False, True])
+@torch.inference_mode()
+def test_a_packed_cab_gates_with_its_weights_what_a_cab_gates_afterwards(make_network, bias):
+    cab = FoldedCAB(make_network(bias=bias).shallow1[1])
+    features = torch.rand(2, 8, 12, 10).contiguous(memory_format=torch.channels_last)
+    before, packed = features.clone(), PackedCAB(cab)
+    assert_close(packed(features), cab(before.clone()))
+    assert torch.equal(features, before)
+    packed.consumes = True
+    assert packed(features).data_ptr() == features.data_ptr()
+    assert_close(features, cab(before))
+
+
+@needs_packed
+def test_only_a_cab_that_follows_another_writes_over_its_input(make_network):
+    backend = TorchBackend(make_network(num_cab=3), "bf16", CPU)
+    orb = backend._network.orbs[0]
+    assert [cab.consumes for cab in orb.cabs] == [False, True, True]
+    assert not backend._network.decoder1.skip1.consumes
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("scale_orsnetfeats", [4, eager.WINOGRAD_WIDTH])
+def test_without_the_private_convolutions_the_public_ones_compute(
+    make_network, monkeypatch, precision, scale_orsnetfeats
+):
+    monkeypatch.setattr(eager, "_has_winograd", lambda: False)
+    monkeypatch.setattr(eager, "_has_packed", lambda _: False)
+    network = make_network(scale_orsnetfeats=scale_orsnetfeats)
+    degraded = torch.rand(1, 3, 32, 40)
+    (picture,) = TorchBackend(network, precision, CPU).run(degraded, (3,))
+    with torch.no_grad():
+        assert_close(picture, fold(network)(degraded)[0], WITHIN[precision])
+
+
+def test_a_convolution_that_is_missing_or_wrong_is_found_out():
+    def missing(_):
+        raise AttributeError
+
+    assert not eager._agrees(missing, torch.float32)
+    assert not eager._agrees(lambda _: lambda features, _: features, torch.float32)
+    assert eager._agrees(lambda convolution: convolution, torch.float32)
+
+
+def test_memory_is_estimated_by_stage_and_precision(network):
+    full, half = (TorchBackend(network, precision, CPU) for precision in ("fp32", "bf16"))
+    assert full.bytes_per_pixel(1) < full.bytes_per_pixel(3) == 2 * half.bytes_per_pixel(3)

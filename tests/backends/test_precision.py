@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mprnet.backends import choose_precision, open_backend
+from mprnet.backends.eager import TorchBackend
+from mprnet.checkpoints import load_checkpoint
+from mprnet.datasets import pair_folders, read_rgb
+from mprnet.errors import ConfigError
+from mprnet.imaging import to_tensor
+from mprnet.network import TASKS
+from mprnet.weights import find_weights
+
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_half_the_bits_change_a_restored_sample_by_less_than_a_tenth_of_a_decibel(task):
+    pair = pair_folders(SAMPLES / task)[0]
+    model = load_checkpoint(find_weights(task))
+    degraded, target = (to_tensor(read_rgb(path)[40:136, 80:176])[None] for path in (pair.degraded, pair.target))
+
+    def psnr(precision):
+        # Processors are slow with fp16, but round as GPUs do.
+        restored = TorchBackend(model, precision, CPU).run(degraded, (3,))[0].clamp(0, 1)
+        return -10 * torch.log10((restored - target).square().mean()).item()
+
+    exact = psnr("fp32")
+    for precision in ("bf16", "fp16"):
+        assert psnr(precision) != exact
+        assert psnr(precision) == pytest.approx(exact, abs=0.1)
+
+
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-6), (torch.bfloat16, 1e-3)])
+def test_weights_of_any_dtype_are_computed_with_as_asked(make_network, dtype, atol):
+    picture = torch.rand(1, 3, 24, 32)
+    rounded = make_network().to(dtype)
+    expected = open_backend(make_network().to(dtype).float(), name="torch", precision="fp32", device=CPU)
+    backend = open_backend(rounded, name="torch", precision="fp32", device=CPU)
+    torch.testing.assert_close(backend.run(picture, (3,)), expected.run(picture, (3,)), rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_auto_takes_bfloat16_where_the_processor_has_instructions_for_it(monkeypatch, quick):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": quick})
+    assert choose_precision("auto", CPU) == ("bf16" if quick else "fp32")
+    assert choose_precision("auto", GPU) == "fp16"
+    assert choose_precision("auto", torch.device("mps")) == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "said"),
+    [("fp16", CPU, "expected it on a GPU"), ("int3", CPU, "expected one of auto"), ("int8", GPU, "device is 'cuda'")],
+)
+def test_what_a_device_cannot_do_is_said_in_one_line(precision, device, said):
+    with pytest.raises(ConfigError, match=said):
+        choose_precision(precision, device)

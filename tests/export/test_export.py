@@ -1,0 +1,151 @@
+"""Exports are compared with the network here too, by the engines of other people that read the files."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mprnet.backends import fingerprint
+from mprnet.backends.graph import exported
+from mprnet.errors import ConfigError, ExportError, MissingExtraError
+from mprnet.export import BOUNDS, FORMATS, export_model, formats, open_exported, read_about, run
+from mprnet.export.parity import compare
+from mprnet.imaging.padding import crop, pad_to_multiple
+from mprnet.network import MPRNet, MPRNetConfig, set_local_pooling
+
+NEEDED = {"onnx": "onnxruntime", "openvino": "openvino"}
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return MPRNet(MPRNetConfig(n_feat=8, scale_unetfeats=4, scale_orsnetfeats=4, num_cab=1))
+
+
+@torch.no_grad()
+def restored(network, degraded, stage):
+    return crop(network(pad_to_multiple(degraded, 8))[stage - 1], degraded.shape[2:])
+
+
+@pytest.fixture(params=["onnx", "openvino", "torchexport"])
+def name(request):
+    if request.param in NEEDED:
+        pytest.importorskip(NEEDED[request.param], reason=f"this format needs pip install 'mprnet[{request.param}]'")
+    return request.param
+
+
+def test_a_file_gives_the_pictures_of_torch_at_any_size_and_says_what_it_is(network, name, tmp_path):
+    path = tmp_path / f"network{FORMATS[name].suffix}"
+    comparisons = export_model(network, path, format=name, stage=2, metadata={"task": "derain"})
+    assert len(comparisons) == 3
+    assert all(comparison.largest <= 1e-4 for comparison in comparisons)
+    restore = open_exported(path)
+    for shape in ((1, 3, 5, 41), (3, 3, 24, 16), (1, 3, 1, 1)):
+        degraded = torch.rand(shape)
+        (picture,) = restore(degraded)
+        torch.testing.assert_close(picture, restored(network, degraded, 2), rtol=0, atol=1e-4)
+    about = read_about(path)
+    assert about["task"] == "derain"
+    assert about["stages"] == "2"
+    assert about["precision"] == "fp32"
+    assert about["fingerprint"] == fingerprint(network)
+    assert {"version", "range", "layout", "sizes"} <= about.keys()
+
+
+def test_all_stages_have_names_of_their_own(network, tmp_path):
+    runtime = pytest.importorskip("onnxruntime", reason="this format needs pip install 'mprnet[onnx]'")
+    path = tmp_path / "network.onnx"
+    export_model(network, path, format="onnx", stage="all")
+    session = runtime.InferenceSession(path)
+    assert [entry.name for entry in session.get_inputs()] == ["degraded"]
+    assert [entry.name for entry in session.get_outputs()] == ["stage1", "stage2", "stage3"]
+    degraded = torch.rand(1, 3, 19, 33)
+    for stage, picture in enumerate(open_exported(path)(degraded), start=1):
+        torch.testing.assert_close(picture, restored(network, degraded, stage), rtol=0, atol=1e-4)
+
+
+def test_half_the_bits_are_half_the_weights_and_nearly_the_same_pictures(network, name, tmp_path):
+    path = tmp_path / f"network{FORMATS[name].suffix}"
+    comparisons = export_model(network, path, format=name, stage=1, precision="fp16")
+    assert all(1e-6 < comparison.largest <= BOUNDS["fp16"] for comparison in comparisons)
+
+
+def test_eight_bits_are_a_quarter_of_the_weights_and_say_what_they_were_made_of(network, tmp_path):
+    pytest.importorskip("nncf", reason="quantization needs pip install 'mprnet[int8]'")
+    path = tmp_path / "network.int8.xml"
+    crops = [torch.rand(1, 3, 32, 32) for _ in range(3)]
+    comparisons = export_model(network, path, format="openvino", stage="all", precision="int8", crops=crops)
+    assert all(1e-4 < comparison.typical <= BOUNDS["int8"] for comparison in comparisons)
+    assert read_about(path)["fingerprint"] == fingerprint(network)
+    assert len(open_exported(path)(torch.rand(1, 3, 20, 9))) == 3
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    assert path.with_suffix(".bin").stat().st_size < 2 * weights
+
+
+def test_a_file_that_differs_is_not_kept(network, tmp_path, monkeypatch):
+    other = MPRNet(network.config)
+    path = tmp_path / "network.pt2"
+    path.write_text("older")
+    monkeypatch.setattr(run, "exported", lambda _, *choices, **more: exported(other, *choices, **more))
+    with pytest.raises(ExportError, match=r"was not written: .* differs from torch by up to .*; expected at most"):
+        export_model(network, path, format="torchexport", stage=1, overwrite=True)
+    assert path.read_text() == "older"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_no_numbers_are_no_agreement(network):
+    def broken(degraded):
+        return (torch.full_like(degraded, torch.nan),)
+
+    def small(degraded):
+        return (degraded[..., :1, :1],)
+
+    for restore in (broken, small):
+        assert not any(comparison.keeps("int8") for comparison in compare(network, (1,), restore))
+
+
+def test_an_existing_file_is_kept_unless_overwritten(network, tmp_path):
+    path = tmp_path / "network.pt2"
+    path.write_text("precious")
+    with pytest.raises(ExportError, match="exists; choose another name"):
+        export_model(network, path, format="torchexport", stage=1)
+    assert path.read_text() == "precious"
+    export_model(network, path, format="torchexport", stage=1, overwrite=True)
+    assert read_about(path)["stages"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("target", "choices", "error", "message"),
+    [
+        ("a.pt2", {"format": "jpeg"}, ConfigError, "format is 'jpeg'"),
+        ("a.pt2", {"format": "torchexport", "stage": 4}, ConfigError, "stage is 4"),
+        ("a.pt2", {"format": "torchexport", "precision": "int8"}, ConfigError, "expected fp32 or fp16"),
+        ("a.xml", {"format": "openvino", "precision": "int8"}, ConfigError, "--calibrate"),
+        ("a.pt2", {"format": "torchexport", "crops": []}, ConfigError, "no pictures"),
+        ("a.onnx", {"format": "torchexport"}, ConfigError, r"ends in \.onnx; expected \.pt2"),
+        ("no/a.pt2", {"format": "torchexport"}, ExportError, "the folder .* does not exist"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(network, tmp_path, target, choices, error, message):
+    with pytest.raises(error, match=message) as caught:
+        export_model(network, tmp_path / target, **choices)
+    assert "\n" not in str(caught.value)
+
+
+def test_local_windows_are_refused(tmp_path):
+    local = MPRNet(MPRNetConfig(n_feat=8, num_cab=1))
+    set_local_pooling(local, 64)
+    with pytest.raises(ConfigError, match="local windows"):
+        export_model(local, tmp_path / "network.pt2", format="torchexport")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_package_is_named(network, tmp_path, monkeypatch):
+    monkeypatch.setattr(formats.importlib.util, "find_spec", lambda package: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'mprnet\[onnx\]'"):
+        export_model(network, tmp_path / "network.onnx", format="onnx")
+
+
+def test_what_is_no_export_is_told_by_its_name(tmp_path):
+    with pytest.raises(ConfigError, match=r"\.onnx, \.xml, \.pt2"):
+        open_exported(tmp_path / "photo.png")
