@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import sys
 
 import pytest
@@ -23,6 +24,7 @@ def open_it(model, **options):
 
 def test_every_stage_and_size_is_what_torch_gives_and_a_damaged_file_is_made_again(network):
     told = []
+    shutil.rmtree(cache_dir() / "networks", ignore_errors=True)  # of other tests
     backend, reference = open_it(network, notice=told.append), open_backend(network, name="torch", device=CPU)
     assert (backend.name, backend.precision) == ("onnx", "fp32")
     reference = open_backend(network, name="torch", precision="fp32", device=CPU)
