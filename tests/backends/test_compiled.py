@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from mprnet.backends.compiled import CompiledBackend
+from mprnet.backends.eager import TorchBackend
 from mprnet.errors import ConfigError
+from mprnet.network import set_local_pooling
 
 CPU = torch.device("cpu")
 
@@ -24,12 +26,12 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What the compiler is asked for. It traces, but writes no code, which takes minutes."""
+    """What the compiler is asked for. It traces, in one piece, but writes no code, which takes minutes."""
     asked, traced = [], torch.compile
 
     def trace(network, **options):
         asked.append(options)
-        return traced(network, backend="eager")
+        return traced(network, backend="eager", fullgraph=True, dynamic=options["dynamic"])
 
     monkeypatch.setattr(torch, "compile", trace)
     return asked
@@ -42,7 +44,17 @@ def test_the_traced_network_gives_the_pictures_of_the_network(network, asked):
         expected = network(degraded)
     (picture,) = backend.run(degraded, (1,))
     torch.testing.assert_close(picture, expected.stage1, rtol=0, atol=1e-5)
-    assert asked == [{"options": {"freezing": True}}]
+    assert asked == [{"dynamic": None, "options": {"freezing": True}}]
+
+
+def test_the_network_is_traced_in_one_piece_whatever_it_averages_over(network, asked):
+    set_local_pooling(network, 16)
+    backend = CompiledBackend(network, "bf16", CPU)
+    reference = TorchBackend(network, "bf16", CPU)
+    degraded = torch.rand(2, 3, 32, 40)
+    found, expected = (engine.run(degraded, (2, 3)) for engine in (backend, reference))
+    assert asked == [{"dynamic": False, "options": {"freezing": True}}]
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.02)
 
 
 def test_compiled_code_is_kept_in_our_cache_unless_torch_was_told_another(network, asked, cache, monkeypatch):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 import threading
 
@@ -116,6 +117,27 @@ def test_threads_take_turns(open_it):
     for thread in threads:
         thread.join()
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_ctrl_c_is_still_heard_after_engines_have_come_and_gone():
+    program = """
+import signal, torch
+from mprnet.backends import open_backend
+from mprnet.network import MPRNet, MPRNetConfig
+network = MPRNet(MPRNetConfig(n_feat=8, scale_unetfeats=4, scale_orsnetfeats=4, num_cab=1))
+open_it = lambda: open_backend(network, name="openvino", precision="fp32", device=torch.device("cpu"))
+first, second = open_it(), open_it()
+for engine in (first, second):
+    engine.run(torch.zeros(1, 3, 8, 8), (1,))
+del engine, first
+del second
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("heard")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
 
 
 def test_local_windows_are_converted_for_each_size(network, open_it):

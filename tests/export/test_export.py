@@ -7,6 +7,7 @@ import torch
 
 from mprnet.backends import fingerprint
 from mprnet.backends.graph import exported
+from mprnet.backends.openvino import core
 from mprnet.errors import ConfigError, ExportError, MissingExtraError
 from mprnet.export import BOUNDS, FORMATS, export_model, formats, open_exported, read_about, run
 from mprnet.export.parity import compare
@@ -50,6 +51,18 @@ def test_a_file_gives_the_pictures_of_torch_at_any_size_and_says_what_it_is(netw
     assert about["precision"] == "fp32"
     assert about["fingerprint"] == fingerprint(network)
     assert {"version", "range", "layout", "sizes"} <= about.keys()
+
+
+def test_openvino_pads_right_where_its_user_fixes_the_size(network, tmp_path):
+    pytest.importorskip("openvino", reason="this format needs pip install 'mprnet[openvino]'")
+    path = tmp_path / "network.xml"
+    export_model(network, path, format="openvino", stage=1)
+    fixed = core().read_model(path)
+    fixed.reshape([1, 3, 19, 33])  # which makes numbers of what is computed of sizes
+    compiled = core().compile_model(fixed, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    degraded = torch.rand(1, 3, 19, 33)
+    picture = torch.from_numpy(compiled(degraded.numpy())[0])
+    torch.testing.assert_close(picture, restored(network, degraded, 1), rtol=0, atol=1e-4)
 
 
 def test_all_stages_have_names_of_their_own(network, tmp_path):

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mprnet.backends.cache import cache_dir
 from mprnet.backends.eager import bytes_per_pixel
+from mprnet.backends.graph import is_local
 from mprnet.backends.precision import DTYPES
 from mprnet.errors import ConfigError
 from mprnet.network import MPRNet, fold
@@ -27,8 +28,9 @@ _VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 class CompiledBackend:
     """A network compiled by torch, on a processor or a GPU; the first picture of a size waits for it, minutes at first.
 
-    On a processor one compilation serves the first size, a second one all further ones. On a GPU each size has its own,
-    recorded as a CUDA graph, since there the time between operations counts.
+    On a processor one compilation serves the first size, a second one all further ones, or with local pooling each size
+    has its own. On a GPU, too, each has its own, recorded as a CUDA graph, since there the time between operations
+    counts. Where there are more than torch keeps, the others run uncompiled.
     """
 
     name = "compile"
@@ -45,7 +47,9 @@ class CompiledBackend:
             if device.type == "cuda":
                 self._network = torch.compile(network, mode="reduce-overhead", dynamic=False)
             else:
-                self._network = torch.compile(network, options={"freezing": True})
+                # Where local windows are a function of the size, torch takes for ever to think of all sizes at once.
+                dynamic = False if is_local(model) else None
+                self._network = torch.compile(network, dynamic=dynamic, options={"freezing": True})
 
     # Not inference mode, of whose tensors the compiler cannot take versions.
     @torch.no_grad()

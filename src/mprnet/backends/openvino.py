@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib
 import shutil
 import threading
@@ -77,7 +78,7 @@ class OpenVINOBackend:
         self.precision = precision
         self._hint = _HINTS["bf16" if precision == "int8" and has_quick_bf16() else precision]
         self.device = torch.device("cpu")
-        self._core = _openvino().Core()
+        self._core = core()
         self._notice = notice
         self._lock = threading.Lock()  # a compiled network computes one thing at a time
         self._compiled: dict[tuple[tuple[int, ...], tuple[int, ...]], Any] = {}
@@ -214,6 +215,26 @@ def _open_sizes(network: Any) -> None:
             halves = operations.split(cut.input_value(0), axis, 2)
             cut.output(0).replace(halves.output(0 if start == 0 else 1))
     network.validate_nodes_and_infer_types()
+
+
+def core() -> Any:
+    """Return OpenVINO's core, the only one of the process, which lives as long.
+
+    With its engine for processors, a core gives the thread that makes it a stack for signals, and takes it away at its
+    own end. Where several come and go, the thread is left with one that is gone, and Ctrl-C crashes the process (seen
+    with 2026.4).
+
+    Raises:
+        MissingExtraError: OpenVINO is not installed.
+    """
+    return _core_of(_openvino())
+
+
+@functools.cache
+def _core_of(openvino: Any) -> Any:
+    made = openvino.Core()
+    made.get_versions("CPU")  # loads the engine
+    return made
 
 
 def _openvino() -> Any:

@@ -31,7 +31,7 @@ _SECONDS = 0.25
 def peak_operations(precision: str, device: torch.device) -> float | None:
     """Measure how many operations a second torch reaches where they are dense, a multiply-accumulate counted as two.
 
-    Within 3 % of what a loop of nothing but fused multiply-adds reaches, where that was compared (Zen 4, float32,
+    Within 5 % of what a loop of nothing but fused multiply-adds reaches, where that was compared (Zen 4, float32,
     bfloat16 and int8).
 
     Args:

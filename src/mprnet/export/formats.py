@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mprnet.backends.onnx import INPUT, to_onnx
-from mprnet.backends.openvino import converted
+from mprnet.backends.openvino import FINGERPRINT, converted, core
 from mprnet.errors import ConfigError, MissingExtraError
 from mprnet.export.quantization import quantized
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Engine = Callable[[Tensor], tuple[Tensor, ...]]
     """Restores `(B, C, H, W)`, float32 in [0, 1], any H and W: a picture of its shape for each output of the file."""
 
-_OWNER = "mprnet"
+_OWNER = FINGERPRINT[0]
 """What everything is kept under that a file says about its network."""
 
 
@@ -161,16 +161,13 @@ def _write_openvino(content: Content, path: Path) -> None:
 
 
 def _open_openvino(path: Path) -> Engine:
-    import openvino
-
-    core = openvino.Core()
-    network = core.read_model(path)
+    network = core().read_model(path)
     is_quantized = any(node.get_type_name() == "FakeQuantize" for node in network.get_ops())
 
     def run(degraded: Tensor) -> tuple[Tensor, ...]:
         if is_quantized:  # OpenVINO computes these right only for a size that it knows
             network.reshape(list(degraded.shape))
-        compiled = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        compiled = core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         restored = compiled(degraded.numpy())
         return tuple(torch.from_numpy(restored[output]) for output in compiled.outputs)
 
@@ -178,9 +175,7 @@ def _open_openvino(path: Path) -> Engine:
 
 
 def _about_openvino(path: Path) -> dict[str, str]:
-    import openvino
-
-    network = openvino.Core().read_model(path)
+    network = core().read_model(path)
     if not network.has_rt_info([_OWNER]):
         return {}
     about: dict[str, str] = network.get_rt_info([_OWNER]).value

@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mprnet.backends.openvino import core
 from mprnet.datasets.batches import CropBatches, PictureSource
 from mprnet.datasets.folders import list_pictures
 from mprnet.degradation import make_degradation
@@ -76,6 +77,7 @@ def quantized(network: Any, crops: Iterable[Tensor]) -> Any:
         RangeEstimatorParametersSet,
     )
 
+    core()  # before those that NNCF makes and drops
     samples = [crop.numpy() for crop in crops]
     logging.getLogger("nncf").setLevel(logging.ERROR)
     with contextlib.redirect_stdout(io.StringIO()):  # its progress bars

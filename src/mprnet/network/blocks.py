@@ -61,7 +61,9 @@ def _in_squares(features: Tensor, gate: Tensor) -> Tensor:
 
 def _weigh_and_add(residual: Tensor, gate: Tensor, identity: Tensor) -> Tensor:
     # One pass over memory, and none of it fresh where nobody will ask for gradients: a tenth of a CAB's time.
-    fresh = torch.is_grad_enabled() or residual.dtype != identity.dtype
+    # Torch's compiler fuses it all by itself, and would cut the network in two at every `out`.
+    is_compiled = torch.compiler.is_dynamo_compiling()
+    fresh = torch.is_grad_enabled() or residual.dtype != identity.dtype or is_compiled
     return torch.addcmul(identity, residual, gate, out=None if fresh else residual)
 
 
