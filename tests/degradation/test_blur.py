@@ -6,7 +6,7 @@ import torch
 from mprnet.degradation import MotionBlur
 from mprnet.degradation.light import to_display, to_linear
 
-STILL = {"noise_sigma": (0, 0), "sharp_share": 0, "roll_share": 0}
+STILL = {"noise_sigma": (0, 0), "sharp_share": 0, "roll_share": 0, "object_share": 0}
 
 
 def dots(places, size=96, sigma=1.5):
@@ -79,6 +79,23 @@ def test_the_kernel_varies_over_the_picture_when_the_camera_rolls(draw):
     assert difference(roll_share=1, roll_deg=10) > 0.2
 
 
+def test_a_part_moves_along_a_path_of_its_own(draw):
+    places = [(x, y) for x in (-30, 0, 30) for y in (-30, 0, 30)]
+
+    def shapes(share):
+        """The covariance of the light round every dot."""
+        picture = MotionBlur(**(STILL | {"object_share": share}), extent_px=(8, 8))(dots(places), draw(1))[0]
+        middle = picture.shape[-1] // 2
+        cut = [picture[:, middle + y - 14 : middle + y + 14, middle + x - 14 : middle + x + 14] for x, y in places]
+        return torch.stack([moments(piece)[1] for piece in cut])
+
+    alone, moving = shapes(0), shapes(1)
+    assert float((alone - alone[0]).abs().max()) < 0.2
+    changed = (moving - alone).abs().amax(dim=(1, 2))
+    assert float(changed.max()) > 1
+    assert float(changed.min()) < 0.2
+
+
 def test_some_pictures_stay_sharp(draw, photograph):
     clean = photograph(batch=3)
     sharp = MotionBlur(sharp_share=1, noise_sigma=(0, 0))(clean, draw())
@@ -97,8 +114,8 @@ def test_noise_of_the_strength_that_is_asked_is_added(draw):
 
 def test_the_margin_keeps_the_mirrored_border_out(draw):
     noise = torch.rand(8, 3, 120, 120, generator=draw(5))
-    blur = MotionBlur(noise_sigma=(0, 0), sharp_share=0)
-    assert blur.margin_px == 13
+    blur = MotionBlur(noise_sigma=(0, 0), sharp_share=0, object_share=0)
+    assert blur.margin_px == 14
     inner = (..., slice(blur.margin_px, -blur.margin_px), slice(blur.margin_px, -blur.margin_px))
     surrounded = blur(noise, draw())[..., 20:100, 20:100]
     cropped = blur(noise[..., 20:100, 20:100], draw())

@@ -45,7 +45,8 @@ def test_white_noise_is_clipped_at_black_and_white(draw):
 
 def of_camera(value, draw, size=128, batch=1, **settings):
     """What `CameraNoise` adds to grey, without any compression."""
-    camera = CameraNoise(**{"gain": (0.004, 0.004), "read": (0.001, 0.001), "jpeg_share": 0, **settings})
+    fine = {"gain": (0.004, 0.004), "read": (0.001, 0.001), "colour_spread_px": (0.1, 0.1), "jpeg_share": 0}
+    camera = CameraNoise(**{**fine, **settings})
     return camera(grey(value, size, batch), draw()) - value
 
 
@@ -75,6 +76,18 @@ def test_demosaicking_makes_camera_noise_fine_in_brightness_and_coarse_in_colour
     assert abs(correlation(brightness, 6)) < 0.05
 
 
+def test_a_camera_may_average_colour_and_leave_brightness_alone(draw):
+    settings = {"spread_px": (0.1, 0.1), "saturation": (1.6, 1.6)}
+    sharp, averaged = (of_camera(0.6, draw, **settings, colour_spread_px=(px, px)) for px in (0.1, 2))
+    torch.testing.assert_close(averaged.mean(dim=1), sharp.mean(dim=1), rtol=0, atol=0.02)
+    colour = averaged[:, 0] - averaged[:, GREEN]
+    # On pictures of PolyU: 0.92, 0.83 and 0.59.
+    assert correlation(colour, 1) == pytest.approx(0.92, abs=0.04)
+    assert correlation(colour, 2) == pytest.approx(0.83, abs=0.08)
+    assert correlation(colour, 4) == pytest.approx(0.59, abs=0.25)
+    assert float(colour.std()) < 0.6 * float((sharp[:, 0] - sharp[:, GREEN]).std())
+
+
 def test_the_colour_matrix_amplifies_what_differs_between_colours(draw):
     pale, vivid = (of_camera(0.6, draw, saturation=(factor, factor)) for factor in (1, 1.6))
     ratio = (vivid[:, 0] - vivid[:, GREEN]).std() / (pale[:, 0] - pale[:, GREEN]).std()
@@ -93,7 +106,7 @@ def test_every_place_of_the_bayer_pattern_begins_a_picture(draw):
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_smoothing_keeps_the_strength_of_white_noise_and_the_smallest_picture_its_size(draw, channels):
-    settings = {"gain": (0.004, 0.004), "read": (0.001, 0.001), "jpeg_share": 0}
+    settings = {"gain": (0.004, 0.004), "read": (0.001, 0.001), "colour_spread_px": (0.1, 0.1), "jpeg_share": 0}
     clean = torch.full((2, channels, 1, 2), 0.5)
     assert CameraNoise()(clean, draw()).shape == clean.shape
     if channels != 3:

@@ -20,14 +20,16 @@ class MotionBlur:
     The camera shifts and rolls about a random point, so the kernel varies over the picture. A path is a smooth
     random walk: inertia makes it straight, tremor makes it wander (after Boracchi and Foi, "Modeling the
     Performance of Image Restoration from Motion Blur", 2012). It is centred, so that the sharp picture lies in
-    the middle of the blurred one.
+    the middle of the blurred one. In some pictures a part, with a soft edge, moves along a path of its own, as people
+    and cars do in front of GoPro's camera.
 
     Args:
-        extent_px: the larger side of the box round the path.
+        extent_px: the larger side of the box round the path; short ones are as frequent as long ones by ratio.
         tremor: how much the direction wanders: 0 is a straight line.
         roll_deg: standard deviation of the rotation over the exposure.
         roll_share: share of pictures whose camera rolls at all.
         field_px: the camera rolls about a point up to half of this away from the middle.
+        object_share: share of pictures with a part that moves by itself.
         sharp_share: share of pictures left sharp, so that sharp photographs stay as they are.
         noise_sigma: standard deviation of the white noise added afterwards, of white = 1.
         exposures: how many positions of the path are averaged; `None` takes 1.2 a pixel of the longest path,
@@ -40,18 +42,19 @@ class MotionBlur:
         True
     """
 
-    extent_px: Range = (2.0, 22.0)
+    extent_px: Range = (3.0, 24.0)
     tremor: Range = (0.02, 1.0)
     roll_deg: float = 0.5
     roll_share: float = 0.5
     field_px: float = 480.0
+    object_share: float = 0.3
     sharp_share: float = 0.03
     noise_sigma: Range = (0.0, 0.012)
     exposures: int | None = None
 
     def __post_init__(self) -> None:
         check_settings(self, "extent_px", "tremor", "noise_sigma", "roll_deg", "field_px")
-        check_settings(self, "roll_share", "sharp_share", highest=1)
+        check_settings(self, "roll_share", "object_share", "sharp_share", highest=1)
         if self.exposures is not None:
             check_settings(self, "exposures", lowest=1)
 
@@ -75,13 +78,31 @@ class MotionBlur:
             Tensor: of the shape, dtype and device of `clean`, in [0, 1].
         """
         batch, _, height, width = clean.shape
+        light = to_linear(clean.float())
+        gathered = self._gathered(light, generator, torch.ones(batch, dtype=torch.bool))
+        moves = chosen(batch, self.object_share, generator).flatten()
+        part = _soft_part(batch, (height, width), generator)
+        moving = self._gathered(light, generator, moves)
+        gathered = torch.where(
+            moves.view(-1, 1, 1, 1).to(clean.device), gathered.lerp(moving, part.to(light)), gathered
+        )
+        sharp = chosen(batch, self.sharp_share, generator).to(clean.device)
+        blurred = to_display(torch.where(sharp, light, gathered))
+        sigma = uniform(batch, self.noise_sigma, generator)
+        noise = sigma * normal(tuple(clean.shape), generator)
+        return (blurred + noise.to(clean.device)).clamp(0, 1).to(clean.dtype)
+
+    def _gathered(self, light: Tensor, generator: torch.Generator, of: Tensor) -> Tensor:
+        """Average each picture of `light` `(B, C, H, W)` that is one `of` `(B,)` these along a path of its own."""
+        batch, _, height, width = light.shape
+        device = light.device
         shift, roll = self._path(batch, generator)
         centre = torch.cat([uniform(batch, (-0.5, 0.5), generator) for _ in range(2)], dim=1)[..., 0, 0]
-        shift, roll, centre = shift.to(clean.device), roll.to(clean.device), (centre * self.field_px).to(clean.device)
-        light = to_linear(clean.float())
-        x = torch.arange(width, device=clean.device) - (width - 1) / 2
-        y = torch.arange(height, device=clean.device) - (height - 1) / 2
-        gathered = torch.zeros_like(light)
+        shift, roll, centre = (drawn[of].to(device) for drawn in (shift, roll, centre * self.field_px))
+        x = torch.arange(width, device=device) - (width - 1) / 2
+        y = torch.arange(height, device=device) - (height - 1) / 2
+        source = light[of.to(device)]
+        gathered = torch.zeros_like(source)
         for position in range(shift.shape[1]):
             angle = roll[:, position].view(-1, 1, 1)
             from_x = x.view(1, 1, -1) - centre[:, 0].view(-1, 1, 1)
@@ -91,12 +112,10 @@ class MotionBlur:
             source_y = y.view(1, -1, 1) + angle * from_x + shift[:, position, 1].view(-1, 1, 1)
             grid = torch.stack((source_x * (2 / width), source_y * (2 / height)), dim=-1)  # (B, H, W, 2)
             # Bilinear sampling would soften what is not blurred at all.
-            gathered += F.grid_sample(light, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
-        sharp = chosen(batch, self.sharp_share, generator).to(clean.device)
-        blurred = to_display(torch.where(sharp, light, gathered / shift.shape[1]))
-        sigma = uniform(batch, self.noise_sigma, generator)
-        noise = sigma * normal(tuple(clean.shape), generator)
-        return (blurred + noise.to(clean.device)).clamp(0, 1).to(clean.dtype)
+            gathered += F.grid_sample(source, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
+        result = torch.zeros_like(light)
+        result[of.to(device)] = gathered / shift.shape[1]
+        return result
 
     def _path(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw the camera's shift `(B, positions, 2)` in pixels (x, y) and roll `(B, positions)` in radians."""
@@ -108,8 +127,21 @@ class MotionBlur:
         speed = (0.5 * normal((batch, positions), generator).cumsum(dim=1) / math.sqrt(positions)).exp()
         path = torch.stack((speed * heading.cos(), speed * heading.sin()), dim=-1).cumsum(dim=1)
         box = (path.amax(dim=1) - path.amin(dim=1)).amax(dim=-1).view(-1, 1, 1)
-        extent = uniform(batch, self.extent_px, generator)[:, 0]  # (B, 1, 1)
+        extent = log_uniform(batch, (max(self.extent_px[0], 1e-3), max(self.extent_px[1], 1e-3)), generator)[
+            :, 0
+        ]  # (B, 1, 1)
         path = (path - path.mean(dim=1, keepdim=True)) * extent / box.clamp(min=1e-6)
         turn = normal((batch, positions), generator).cumsum(dim=1) / positions
         turn = (turn - turn.mean(dim=1, keepdim=True)) * math.radians(self.roll_deg) * math.sqrt(positions)
         return path, turn * chosen(batch, self.roll_share, generator)[:, 0, :, 0]
+
+
+def _soft_part(batch: int, size_hw: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Draw an ellipse with a soft edge in each picture: `(batch, 1, H, W)`, 1 inside it, 0 far from it."""
+    distance = torch.zeros(batch, 1, *size_hw, device=generator.device)
+    for axis, side in ((2, size_hw[0]), (3, size_hw[1])):
+        middle = uniform(batch, (0.2, 0.8), generator) * side
+        radius = uniform(batch, (0.15, 0.45), generator) * side
+        places = torch.arange(side, device=generator.device).view([-1 if dim == axis else 1 for dim in range(4)])
+        distance = distance + ((places - middle) / radius) ** 2
+    return torch.sigmoid(6 * (1 - distance.sqrt()))

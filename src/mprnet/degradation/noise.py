@@ -13,6 +13,7 @@ from mprnet.degradation.jpeg import jpeg
 from mprnet.degradation.light import to_display, to_linear
 
 _SMOOTHING_REACH = 3
+_COLOUR_REACH = 6
 _DEMOSAICKING_REACH = 2
 """How far each spreads a value, in pixels."""
 
@@ -63,30 +64,33 @@ class CameraNoise:
     Modeling and Fitting for Single-Image Raw-Data", 2008). White balance amplifies red and blue. Each photosite
     measures one colour; demosaicking makes the others from its neighbours, and so shares the noise between colours
     and spreads it (Malvar, He and Cutler, "High-Quality Linear Interpolation for Demosaicing of Bayer-Patterned Color
-    Images", 2004). The colour matrix amplifies what differs between the colours; the camera smooths a little, and
-    compresses the file.
+    Images", 2004). The colour matrix amplifies what differs between the colours; the camera averages that over a
+    neighbourhood, since the eye is slow to see it, smooths all a little, and compresses the file.
 
     Args:
         gain: variance that full light has; its square root is the relative noise of a white pixel.
         read: standard deviation of the noise in the dark.
         saturation: factor by which the colour matrix amplifies the difference to the mean of the colours.
+        colour_spread_px: standard deviation of the Gaussian over which colour is averaged: next to nothing on crops of
+            SIDD, 2 pixels on those of PolyU.
         spread_px: standard deviation of the Gaussian that stands for the camera's smoothing; it is scaled so that
             white noise would keep its strength.
         jpeg_share: share of pictures that are compressed.
         quality: JPEG quality.
     """
 
-    gain: Range = (2e-4, 3e-2)
+    gain: Range = (1e-4, 3e-2)
     read: Range = (5e-4, 2e-2)
     saturation: Range = (1.0, 1.8)
-    spread_px: Range = (0.1, 0.7)
+    colour_spread_px: Range = (0.1, 2.5)
+    spread_px: Range = (0.1, 0.8)
     jpeg_share: float = 0.6
     quality: Range = (60.0, 98.0)
 
     margin_px = 0
 
     def __post_init__(self) -> None:
-        check_settings(self, "gain", "read", "saturation", "spread_px", lowest=1e-6)
+        check_settings(self, "gain", "read", "saturation", "colour_spread_px", "spread_px", lowest=1e-6)
         check_settings(self, "quality", lowest=1, highest=100)
         check_settings(self, "jpeg_share", highest=1)
 
@@ -100,14 +104,18 @@ class CameraNoise:
         gain = log_uniform(batch, self.gain, generator).to(device)
         read = log_uniform(batch, self.read, generator).to(device)
         saturation = uniform(batch, self.saturation, generator).to(device)
+        colour_spread = log_uniform(batch, self.colour_spread_px, generator).to(device)
         spread = uniform(batch, self.spread_px, generator).to(device)
         # Light `x` was `x / balance` on the sensor.
         deviation = balance * (gain * light / balance + read**2).sqrt()
-        deviation = F.pad(deviation, (_SMOOTHING_REACH + _DEMOSAICKING_REACH,) * 4, mode="replicate")
+        reach = _SMOOTHING_REACH + _COLOUR_REACH + _DEMOSAICKING_REACH
+        deviation = F.pad(deviation, (reach,) * 4, mode="replicate")
         sensed = deviation * normal(tuple(deviation.shape), generator).to(device)
         grain = _demosaick(sensed, generator)
         common = grain.mean(dim=1, keepdim=True)
-        grain = _smooth(common + saturation * (grain - common), spread)
+        colour = _blurred(grain - common, colour_spread, _COLOUR_REACH)
+        common = common[..., _COLOUR_REACH:-_COLOUR_REACH, _COLOUR_REACH:-_COLOUR_REACH]
+        grain = _blurred(common + saturation * colour, spread, _SMOOTHING_REACH, keeps_energy=True)
         noisy = to_display(light + grain).clamp(0, 1)
         compressed = jpeg(noisy, uniform(batch, self.quality, generator).to(device))
         return torch.where(chosen(batch, self.jpeg_share, generator).to(device), compressed, noisy).to(clean.dtype)
@@ -179,22 +187,24 @@ def _demosaick(sensed: Tensor, generator: torch.Generator) -> Tensor:
     )
 
 
-def _smooth(grain: Tensor, sigma_px: Tensor) -> Tensor:
-    """Blur by a Gaussian of its own width a picture, the energy of its taps 1.
+def _blurred(grain: Tensor, sigma_px: Tensor, reach_px: int, *, keeps_energy: bool = False) -> Tensor:
+    """Blur by a Gaussian of its own width a picture.
 
     Args:
-        grain: `(B, C, H + 6, W + 6)`, float.
+        grain: `(B, C, H + 2 · reach_px, W + 2 · reach_px)`, float.
         sigma_px: `(B, 1, 1, 1)`, its deviation in pixels.
+        reach_px: where it is cut off, to either side.
+        keeps_energy: whether the squares of its taps sum to 1, and not the taps themselves.
 
     Returns:
         Tensor: `(B, C, H, W)`.
     """
     batch, channels, height, width = grain.shape
-    reach = torch.arange(-_SMOOTHING_REACH, _SMOOTHING_REACH + 1, device=grain.device)
-    taps = torch.exp(-(reach**2) / (2 * sigma_px.view(-1, 1) ** 2))
-    taps = taps / taps.square().sum(dim=1, keepdim=True).sqrt()  # (B, 7)
+    offsets = torch.arange(-reach_px, reach_px + 1, device=grain.device)
+    taps = torch.exp(-(offsets**2) / (2 * sigma_px.view(-1, 1) ** 2))  # (B, 2 · reach_px + 1)
+    taps = taps / (taps.square().sum(dim=1, keepdim=True).sqrt() if keeps_energy else taps.sum(dim=1, keepdim=True))
     taps = taps.repeat_interleave(channels, dim=0)
     flat = grain.reshape(1, batch * channels, height, width)
-    flat = F.conv2d(flat, taps.view(-1, 1, len(reach), 1), groups=batch * channels)
-    flat = F.conv2d(flat, taps.view(-1, 1, 1, len(reach)), groups=batch * channels)
+    flat = F.conv2d(flat, taps.view(-1, 1, len(offsets), 1), groups=batch * channels)
+    flat = F.conv2d(flat, taps.view(-1, 1, 1, len(offsets)), groups=batch * channels)
     return flat.view(batch, channels, *flat.shape[-2:])

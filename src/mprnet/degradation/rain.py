@@ -2,8 +2,8 @@
 
 The streaks of Rain100H and Rain100L (Yang et al., "Deep Joint Rain Detection and Removal from a Single Image",
 2017) are grey, are added to the *display* values, and are clipped at white; measured on their training pairs, a
-streak is 1.5 to 2.5 pixels wide, 6 to 80 long, within 40 degrees of the vertical. Rain in front of a camera adds
-*light*. `Rain` does either.
+streak is 1.5 to 2.5 pixels wide, mostly 12 to 100 long, and within 35 degrees of the vertical. Rain in front of a
+camera adds *light*. `Rain` does either.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class Rain:
     coverage: Range = (0.04, 4.0)
     brightness: Range = (0.04, 0.3)
     most_light: float = 0.4
-    length_px: Range = (6.0, 80.0)
+    length_px: Range = (12.0, 100.0)
     sigma_px: Range = (0.5, 1.0)
-    tilt_deg: float = 40.0
+    tilt_deg: float = 35.0
     crossing_deg: float = 12.0
     veil_share: float = 0.15
     linear_share: float = 0.1
