@@ -19,10 +19,10 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_half_the_bits_change_a_restored_sample_by_less_than_a_tenth_of_a_decibel(task):
+def test_half_the_bits_change_a_restored_sample_by_less_than_a_twentieth_of_a_decibel(task):
     pair = pair_folders(SAMPLES / task)[0]
     model = load_checkpoint(find_weights(task))
-    degraded, target = (to_tensor(read_rgb(path)[40:136, 80:176])[None] for path in (pair.degraded, pair.target))
+    degraded, target = (to_tensor(read_rgb(path)[:192, :192])[None] for path in (pair.degraded, pair.target))
 
     def psnr(precision):
         # Processors are slow with fp16, but round as GPUs do.
@@ -32,16 +32,16 @@ def test_half_the_bits_change_a_restored_sample_by_less_than_a_tenth_of_a_decibe
     exact = psnr("fp32")
     for precision in ("bf16", "fp16"):
         assert psnr(precision) != exact
-        assert psnr(precision) == pytest.approx(exact, abs=0.1)
+        assert psnr(precision) == pytest.approx(exact, abs=0.05)
 
 
-@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-6), (torch.bfloat16, 1e-3)])
-def test_weights_of_any_dtype_are_computed_with_as_asked(make_network, dtype, atol):
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_weights_of_any_dtype_are_computed_with_as_asked(make_network, dtype):
     picture = torch.rand(1, 3, 24, 32)
     rounded = make_network().to(dtype)
     expected = open_backend(make_network().to(dtype).float(), name="torch", precision="fp32", device=CPU)
     backend = open_backend(rounded, name="torch", precision="fp32", device=CPU)
-    torch.testing.assert_close(backend.run(picture, (3,)), expected.run(picture, (3,)), rtol=0, atol=atol)
+    torch.testing.assert_close(backend.run(picture, (3,)), expected.run(picture, (3,)), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("quick", [True, False])

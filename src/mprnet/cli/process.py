@@ -19,9 +19,10 @@ def settle() -> None:
     """Set up the process; to be called before torch is loaded, which reads some of it only then.
 
     Two habits are changed where the system has them and the user has not chosen otherwise. Threads of OpenMP that wait
-    busily take the processor from NNPACK's, which has its own, and float32 takes almost twice the time. And glibc
-    gives memory blocks above 32 MiB back to the system each time, which must then clear them for the next operation: a
-    sixth of the time of 1280×720 in one piece, at the paper's width for deraining in bf16. They are kept instead.
+    busily take the processor from NNPACK's, which has its own, and float32 takes 1.2 to 1.6 times as long (256×256 at
+    the paper's width for deraining, three paired runs on two cores). And glibc gives memory blocks above 32 MiB back to
+    the system each time, which must then clear them for the next operation: 1.07 and 1.16 times the time in two paired
+    runs of 1280×720 in one piece, in bf16. They are kept instead.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", _SPIN_COUNT)
     if any(name in os.environ for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")):
