@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from mprnet.datasets import CropBatches, FolderPair, PairSource, PictureSource
+from mprnet.datasets import CropBatches, FolderPair, Growth, PairSource, PictureSource
 from mprnet.datasets.batches import PictureCache
 from mprnet.degradation import GaussianNoise, MotionBlur
 from mprnet.errors import DataError
@@ -82,6 +82,14 @@ def test_a_batch_depends_on_the_seed_and_its_number_alone(batches, pictures):
     assert same(first, replace(batches, start=3).make(5))
     assert not same(first, batches.make(6))
     assert not same(first, replace(batches, seed=2).make(5))
+
+
+def test_crops_grow_at_the_step_that_is_told_on_every_rank(batches):
+    grown = replace(batches, growth=(Growth(2, 24, 2), Growth(4, 32, 1)))
+    sizes = [(3, 3, 16, 16)] * 2 + [(2, 3, 24, 24)] * 2 + [(1, 3, 32, 32)] * 2
+    assert [tuple(target.shape) for _, target in take(grown, 6)] == sizes
+    assert [tuple(target.shape) for _, target in take(replace(grown, rank=1, ranks=2), 6)] == sizes
+    assert same(grown.make(1), batches.make(1))
 
 
 def test_a_run_is_taken_up_where_it_stopped(batches):

@@ -1,6 +1,6 @@
 """Pictures to train and to measure on: published sets, paired folders, clean pictures, and pairs made of them."""
 
-from mprnet.datasets.batches import CropBatches, PairSource, PictureSource
+from mprnet.datasets.batches import CropBatches, Growth, PairSource, PictureSource
 from mprnet.datasets.benchmarks import BENCHMARKS, Benchmark, open_benchmark, open_pairs
 from mprnet.datasets.degrade import DegradeReport, degrade_folder
 from mprnet.datasets.folders import FolderPair, list_pictures, pair_folders, read_rgb
@@ -16,6 +16,7 @@ __all__ = [
     "CropBatches",
     "DegradeReport",
     "FolderPair",
+    "Growth",
     "Item",
     "ItemPictures",
     "PairSource",

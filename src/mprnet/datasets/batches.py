@@ -74,6 +74,21 @@ class PairSource:
     weight: float = 1.0
 
 
+@dataclass(frozen=True)
+class Growth:
+    """From a step on, crops of another side and number: small ones teach quickly, large ones teach what lies far.
+
+    Args:
+        step: the first one with these crops.
+        crop_px: side of a crop, a multiple of 8.
+        batch: crops a batch.
+    """
+
+    step: int
+    crop_px: int
+    batch: int
+
+
 @dataclass
 class CropBatches(IterableDataset[tuple[Tensor, Tensor]]):
     """An endless run of batches `(degraded, target)`, each `(batch, 3, crop_px, crop_px)`, float32 in [0, 1].
@@ -89,6 +104,7 @@ class CropBatches(IterableDataset[tuple[Tensor, Tensor]]):
         rank: of this process among `ranks`.
         ranks: processes that share the work; each takes every `ranks`-th batch.
         cache_mib: memory for decoded pictures, in each worker process.
+        growth: other sides and numbers of crops from some steps on, by step.
     """
 
     sources: Sequence[PictureSource | PairSource]
@@ -99,6 +115,7 @@ class CropBatches(IterableDataset[tuple[Tensor, Tensor]]):
     rank: int = 0
     ranks: int = 1
     cache_mib: int = 1024
+    growth: Sequence[Growth] = ()
     _cache: PictureCache = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -115,25 +132,27 @@ class CropBatches(IterableDataset[tuple[Tensor, Tensor]]):
         rng = np.random.default_rng((self.seed, number))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         weights = np.array([source.weight for source in self.sources])
-        drawn = rng.choice(len(self.sources), size=self.batch, p=weights / weights.sum())
+        reached = [size for size in self.growth if size.step <= number // self.ranks]
+        batch, crop_px = (reached[-1].batch, reached[-1].crop_px) if reached else (self.batch, self.crop_px)
+        drawn = rng.choice(len(self.sources), size=batch, p=weights / weights.sum())
         degraded, target = [], []
         for index, count in zip(*np.unique(drawn, return_counts=True), strict=True):
             source = self.sources[index]
             if isinstance(source, PairSource):
-                parts = [self._pair(source, int(count), rng)]
+                parts = [self._pair(source, int(count), crop_px, rng)]
             else:
-                parts = list(self._degrade(source, int(count), rng, generator))
+                parts = list(self._degrade(source, int(count), crop_px, rng, generator))
             for part_degraded, part_target in parts:
                 degraded.append(part_degraded)
                 target.append(part_target)
         # Files hold 8 bits.
         return torch.cat(degraded).mul(255).round().div(255), torch.cat(target)
 
-    def _pair(self, source: PairSource, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def _pair(self, source: PairSource, count: int, crop_px: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         crops = []
         for _ in range(count):
             pair = source.pairs[int(rng.integers(len(source.pairs)))]
-            crops.append(_turned(_crop(self._read_pair(pair), self.crop_px, rng), rng, turns=False))
+            crops.append(_turned(_crop(self._read_pair(pair), crop_px, rng), rng, turns=False))
         stacked = torch.stack([_to_tensor(crop) for crop in crops])
         return stacked[:, :3], stacked[:, 3:]
 
@@ -146,16 +165,16 @@ class CropBatches(IterableDataset[tuple[Tensor, Tensor]]):
         return np.concatenate((degraded, target), axis=2)
 
     def _degrade(
-        self, source: PictureSource, count: int, rng: np.random.Generator, generator: torch.Generator
+        self, source: PictureSource, count: int, crop_px: int, rng: np.random.Generator, generator: torch.Generator
     ) -> Iterator[tuple[Tensor, Tensor]]:
         weights = np.array([weight for _, weight in source.degradations])
         drawn = rng.choice(len(weights), size=count, p=weights / weights.sum())
         for index, number in zip(*np.unique(drawn, return_counts=True), strict=True):
             degradation = source.degradations[index][0]
             margin = degradation.margin_px
-            crops = [self._clean_crop(source, self.crop_px + 2 * margin, rng) for _ in range(number)]
+            crops = [self._clean_crop(source, crop_px + 2 * margin, rng) for _ in range(number)]
             clean = torch.stack([_to_tensor(crop) for crop in crops])
-            inner = (..., slice(margin, margin + self.crop_px), slice(margin, margin + self.crop_px))
+            inner = (..., slice(margin, margin + crop_px), slice(margin, margin + crop_px))
             yield degradation(clean, generator)[inner], clean[inner]
 
     def _clean_crop(self, source: PictureSource, side: int, rng: np.random.Generator) -> Pixels:

@@ -49,6 +49,7 @@ class RecipeData(pl.LightningDataModule):
             rank=trainer.global_rank if trainer else 0,
             ranks=trainer.world_size if trainer else 1,
             cache_mib=data.cache_mib,
+            growth=data.growth,
         )
         return DataLoader(
             batches,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from mprnet.datasets import Growth
 from mprnet.degradation import make_degradation
 from mprnet.errors import ConfigError
 from mprnet.network import SIZE_MULTIPLE, TASKS, MPRNetConfig, preset
@@ -68,6 +69,7 @@ class Data:
         rain_layer_share: share of the clean pictures' crops that get such rain.
         crop_px: side of a crop, a multiple of 8.
         batch: crops a step, on each device.
+        growth: from a step on, crops of another side and number; in the order of the steps.
         workers: processes that make crops; 0 makes them in the training process.
         cache_mib: memory for decoded pictures, in each of those.
     """
@@ -79,19 +81,30 @@ class Data:
     rain_layer_share: float = 0.5
     crop_px: int = 256
     batch: int = 16
+    growth: tuple[Growth, ...] = ()
     workers: int = 0
     cache_mib: int = 1024
 
     def __post_init__(self) -> None:
         if not self.clean and not self.pairs:
             raise ConfigError("data.clean and data.pairs are empty; expected a folder in one of them")
-        share, crop_px = self.rain_layer_share, self.crop_px
+        share = self.rain_layer_share
         _check("data.rain_layer_share", share, 0 <= share <= 1, "0 to 1")
-        fits = crop_px > 0 and crop_px % SIZE_MULTIPLE == 0
-        _check("data.crop_px", crop_px, fits, f"a multiple of {SIZE_MULTIPLE} above 0")
-        _check("data.batch", self.batch, self.batch >= 1, "at least 1")
+        begun = 0
+        for where, size in (("data", Growth(0, self.crop_px, self.batch)), *(("data.growth", g) for g in self.growth)):
+            fits = size.crop_px > 0 and size.crop_px % SIZE_MULTIPLE == 0
+            _check(f"{where}.crop_px", size.crop_px, fits, f"a multiple of {SIZE_MULTIPLE} above 0")
+            _check(f"{where}.batch", size.batch, size.batch >= 1, "at least 1")
+        for size in self.growth:
+            _check("data.growth.step", size.step, size.step > begun, f"more than {begun}")
+            begun = size.step
         _check("data.workers", self.workers, self.workers >= 0, "0 or more")
         _check("data.cache_mib", self.cache_mib, self.cache_mib >= 0, "0 or more")
+
+    @property
+    def last_crop_px(self) -> int:
+        """Side of the crops that training ends with."""
+        return self.growth[-1].crop_px if self.growth else self.crop_px
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Traini
         _check_fits(model, checkpoint)
     _prepare(folder, recipe)
     keeper = Checkpoints(folder, recipe.optimization.steps, recipe.validation.every)
-    files = RunFiles(model, {"task": recipe.task, "training_crop_px": str(recipe.data.crop_px)})
+    files = RunFiles(model, {"task": recipe.task, "training_crop_px": str(recipe.data.last_crop_px)})
     callbacks = [
         EMAWeightAveraging(decay=recipe.optimization.ema_decay),
         Logs(folder, recipe.validation.log_every),
