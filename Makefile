@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= out/demo
+REAL ?= ../shared/data/real
 BIN = $(VENV)/bin
 TASKS = derain deblur denoise
 
-.PHONY: demo test clean
+.PHONY: demo gallery test clean
 
 # Restore the sample pictures of all three tasks and lay them side by side.
 demo: $(VENV)/.installed
@@ -13,6 +14,10 @@ demo: $(VENV)/.installed
 	  $(BIN)/mprnet restore --task $$task samples/$$task/input -o $(OUT)/$$task --overwrite; \
 	done
 	@$(BIN)/mprnet compare $(foreach task,$(TASKS),samples/$(task)/input $(OUT)/$(task)) -o $(OUT)/before-after.png --overwrite
+
+# Restore photographs without a known truth, and build a page of them: REAL holds rain/, blur/ and noise/.
+gallery: $(VENV)/.installed
+	$(BIN)/python tests/checks/gallery.py $(REAL) -o out/gallery
 
 # Lint, types, and every test.
 test: $(VENV)/.installed-dev
