@@ -13,6 +13,7 @@ import html
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 from PIL import Image
 
@@ -75,8 +76,8 @@ def section(task: str, folder: Path, out: Path) -> tuple[str, int]:
                 name=html.escape(path.stem, quote=True),
                 width=width,
                 height=height,
-                before=f"{task}/before/{html.escape(path.name, quote=True)}",
-                after=f"{task}/after/{html.escape(path.name, quote=True)}",
+                before=f"{task}/before/{quote(path.name)}",
+                after=f"{task}/after/{quote(path.name)}",
             )
         )
     return f"<h2>{task}</h2>\n" + "\n".join(figures), len(figures)
