@@ -131,6 +131,7 @@ for engine in (first, second):
     engine.run(torch.zeros(1, 3, 8, 8), (1,))
 del engine, first
 del second
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 try:
     signal.raise_signal(signal.SIGINT)
 except KeyboardInterrupt:
