@@ -29,7 +29,7 @@ from mprnet.network import TASKS
 
 Pixels = NDArray[np.uint8]
 
-TEXT = "It was the best of times, it was the worst of times, 0123456789 (“quoted”) — naïve façade & Æsop; Il1|O0."
+TEXT = "It was the best of times, it was the worst of times, 0123456789 (quoted) & weighed; Il1|O0. "
 
 
 def page(size: int, ink: tuple[int, int, int], paper: tuple[int, int, int]) -> Pixels:

@@ -10,6 +10,7 @@ from PIL import Image
 import mprnet.imaging
 from mprnet.checkpoints import save_checkpoint
 from mprnet.errors import CheckpointError, ConfigError, ImageError, MPRNetError
+from mprnet.network import TASKS
 from mprnet.restoration import Restorer
 from mprnet.restoration.canvas import PixelCanvas
 
@@ -333,19 +334,25 @@ def test_an_impossible_strength_is_one_clear_line(restorer, strength):
         restorer.restore_pixels(random_pixels(8, 8, 3), strength=strength)
 
 
-def test_the_ensemble_is_the_mean_over_all_turned_pictures(make_network):
+@pytest.mark.parametrize(("upright", "angles"), [(False, (0, 1, 2, 3)), (True, (0, 2))])
+def test_the_ensemble_is_the_mean_over_all_turned_pictures(make_network, upright, angles):
     network = make_network()
     picture = torch.rand(3, 24, 16)
     plain, expected = Restorer(network), torch.zeros(3, 24, 16)
-    for turns in range(4):
+    for turns in angles:
         for flip in ([], [2]):
             turned = torch.rot90(picture.flip(flip), turns, (1, 2))
             with torch.inference_mode():
                 restored = plain.model(turned.unsqueeze(0)).stage3[0]
-            expected += torch.rot90(restored, -turns, (1, 2)).flip(flip) / 8
-    ensemble = Restorer(network, ensemble=True)
+            expected += torch.rot90(restored, -turns, (1, 2)).flip(flip) / (2 * len(angles))
+    ensemble = Restorer(network, ensemble=True, upright=upright)
     torch.testing.assert_close(ensemble(picture), expected.clamp(0, 1), rtol=0, atol=1e-5)
     assert len(ensemble.stages(picture).computed) == 3
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_rain_is_never_laid_on_its_side(task):
+    assert Restorer.from_pretrained(task, device="cpu").upright == (task == "derain")
 
 
 def test_local_pooling_follows_the_training_crop(make_network, tmp_path):

@@ -44,7 +44,7 @@ def evaluate(
     local: Annotated[
         bool | None, typer.Option("--local/--no-local", help="Average over a window as in training, or over all.")
     ] = None,
-    ensemble: Annotated[bool, typer.Option("--ensemble", help="Mean over eight flips and rotations.")] = False,
+    ensemble: Annotated[bool, typer.Option("--ensemble", help="Mean over flips and rotations.")] = False,
     backend: Annotated[
         str,
         typer.Option(metavar="auto|torch|compile|openvino|onnx", help="What computes; auto: the fastest installed."),

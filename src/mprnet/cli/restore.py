@@ -49,7 +49,7 @@ def restore(
         float | None, typer.Option(help="For --stage auto: what one picture, or one video, may take.")
     ] = None,
     ensemble: Annotated[
-        bool, typer.Option("--ensemble", help="Mean over eight flips and rotations: slower, a little better.")
+        bool, typer.Option("--ensemble", help="Mean over flips and rotations: 4 to 8 times slower, a little better.")
     ] = False,
     strength: Annotated[float, typer.Option(help="Blend with the input: 0 changes nothing, 1 all.")] = 1.0,
     compare: Annotated[

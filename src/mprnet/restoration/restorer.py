@@ -17,7 +17,7 @@ from mprnet.backends import BackendName, Precision, open_backend
 from mprnet.checkpoints import load_checkpoint, read_metadata
 from mprnet.errors import CheckpointError, ConfigError, ImageError
 from mprnet.imaging.pixels import check_pixels
-from mprnet.network import SIZE_MULTIPLE, MPRNet, StageOutputs, set_local_pooling, stage_costs
+from mprnet.network import PRESETS, SIZE_MULTIPLE, MPRNet, StageOutputs, set_local_pooling, stage_costs
 from mprnet.restoration.canvas import Canvas, PixelCanvas, TensorCanvas
 from mprnet.restoration.memory import (
     SMALLEST_TILE_PX,
@@ -77,6 +77,8 @@ class Restorer:
             (Chu et al.); those trained with smaller crops lose by it, up to 0.3 dB in what was measured.
         crop_px: side of the training crops in pixels, a multiple of 8; without one, 256 as in the paper.
         ensemble: whether to average over the eight flips and rotations of each tile, for eight times the time.
+        upright: whether what is undone has a direction, as rain has, which falls; the ensemble is then of the four
+            flips alone, since rain that lies on its side is left where it is. Files say it by their task.
         backend: the engine: `torch`, `compile` (torch, compiled), `openvino`, `onnx` (ONNX Runtime); or `auto`, the
             fastest of those installed, which is measured once and remembered.
         precision: what convolutions compute with: `fp32`, `bf16`, on a GPU `fp16`, with OpenVINO `int8`; or `auto`,
@@ -110,6 +112,7 @@ class Restorer:
         local: Local = "auto",
         crop_px: int | None = None,
         ensemble: bool = False,
+        upright: bool = False,
         backend: BackendName = "torch",
         precision: Precision = "fp32",
         int8: Path | None = None,
@@ -140,6 +143,7 @@ class Restorer:
         self.local: Local = local
         self.crop_px = CROP_PX if crop_px is None else crop_px
         self.ensemble = ensemble
+        self.upright = upright
         is_local = self.crop_px >= CROP_PX if local == "auto" else local
         set_local_pooling(self.model, self.crop_px)  # which checks the size
         if not is_local:
@@ -228,7 +232,8 @@ class Restorer:
             MissingExtraError: the engine is not installed.
         """
         model = load_checkpoint(path)
-        crop = read_metadata(path).get("training_crop_px")
+        metadata = read_metadata(path)
+        crop = metadata.get("training_crop_px")
         if crop is not None and not (crop.isascii() and crop.isdigit()):
             raise CheckpointError(f"{path} has training_crop_px {crop!r} in its metadata; expected a number of pixels")
         is_for_gpus = backend in ("auto", "torch", "compile") and precision != "int8"
@@ -238,6 +243,9 @@ class Restorer:
             local=local,
             crop_px=None if crop is None else int(crop),
             ensemble=ensemble,
+            # Published files name no task, but only the network for rain has this width.
+            upright=metadata.get("task", "derain" if model.config.n_feat == PRESETS["derain"].n_feat else "")
+            == "derain",
             tile_px=tile_px,
             backend=backend,
             precision=precision,
@@ -476,14 +484,19 @@ class Restorer:
         return torch.cat(self.backend.run(tile.to(torch.float32), stages))
 
     def _turned(self, tile: Tensor, stages: tuple[int, ...]) -> Tensor:
-        """Return the mean over the tile's four rotations and those of its mirror image, each turned back."""
+        """Return the mean over the tile's rotations and those of its mirror image, each turned back."""
         total = torch.zeros(())
-        for turns in range(4):
+        for turns in self._turns:
             for flipped in ([], [3]):
                 turned = torch.rot90(tile.flip(flipped), turns, (2, 3))
                 back = torch.rot90(self._forward(turned, stages), -turns, (2, 3)).flip(flipped)
                 total = total.to(back) + back
-        return total / 8
+        return total / (2 * len(self._turns))
+
+    @property
+    def _turns(self) -> tuple[int, ...]:
+        """By how many right angles the ensemble turns; a half turn of the mirror image is the other flip."""
+        return (0, 2) if self.upright else (0, 1, 2, 3)
 
     def _side(self, size_hw: tuple[int, int], stages: tuple[int, ...], count: int) -> int:
         """Choose the tile: as large as the picture where one pass may do it."""
@@ -502,7 +515,7 @@ class Restorer:
         overlap_px = min(self.overlap_px, tile_px // 2 // SIZE_MULTIPLE * SIZE_MULTIPLE)
         sides = [lay_out(length, tile_px, overlap_px, SIZE_MULTIPLE) for length in _padded(size_hw)]
         rows, columns = (len(spans) * len(spans[0].weights) for spans in sides)
-        return rows * columns * (8 if self.ensemble else 1)
+        return rows * columns * (2 * len(self._turns) if self.ensemble else 1)
 
     @torch.inference_mode()
     def _probe(self) -> None:
