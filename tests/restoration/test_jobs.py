@@ -696,6 +696,7 @@ def test_a_video_that_is_given_goes_to_its_own_program_and_one_in_a_folder_is_le
 
     def restore_video(restorers, source, target, *, progress, **more):
         seen.append((restorers, source, target, more))
+        target.parent.mkdir(exist_ok=True)  # the picture may not be written yet
         target.write_text("restored")
         progress(1, 2)
 
