@@ -127,9 +127,8 @@ class MotionBlur:
         speed = (0.5 * normal((batch, positions), generator).cumsum(dim=1) / math.sqrt(positions)).exp()
         path = torch.stack((speed * heading.cos(), speed * heading.sin()), dim=-1).cumsum(dim=1)
         box = (path.amax(dim=1) - path.amin(dim=1)).amax(dim=-1).view(-1, 1, 1)
-        extent = log_uniform(batch, (max(self.extent_px[0], 1e-3), max(self.extent_px[1], 1e-3)), generator)[
-            :, 0
-        ]  # (B, 1, 1)
+        short, long = (max(extent, 1e-3) for extent in self.extent_px)  # as for the tremor
+        extent = log_uniform(batch, (short, long), generator)[:, 0]  # (B, 1, 1)
         path = (path - path.mean(dim=1, keepdim=True)) * extent / box.clamp(min=1e-6)
         turn = normal((batch, positions), generator).cumsum(dim=1) / positions
         turn = (turn - turn.mean(dim=1, keepdim=True)) * math.radians(self.roll_deg) * math.sqrt(positions)

@@ -236,6 +236,8 @@ class Restorer:
         crop = metadata.get("training_crop_px")
         if crop is not None and not (crop.isascii() and crop.isdigit()):
             raise CheckpointError(f"{path} has training_crop_px {crop!r} in its metadata; expected a number of pixels")
+        # Published files name no task, but of those networks only the one for rain has this width.
+        task = metadata.get("task", "derain" if model.config.n_feat == PRESETS["derain"].n_feat else None)
         is_for_gpus = backend in ("auto", "torch", "compile") and precision != "int8"
         return cls(
             model,
@@ -243,9 +245,7 @@ class Restorer:
             local=local,
             crop_px=None if crop is None else int(crop),
             ensemble=ensemble,
-            # Published files name no task, but only the network for rain has this width.
-            upright=metadata.get("task", "derain" if model.config.n_feat == PRESETS["derain"].n_feat else "")
-            == "derain",
+            upright=task == "derain",
             tile_px=tile_px,
             backend=backend,
             precision=precision,
