@@ -15,7 +15,7 @@ import torch
 
 from mprnet import training
 from mprnet.checkpoints import load_checkpoint, read_metadata, save_checkpoint
-from mprnet.errors import CheckpointError, MissingExtraError, TrainingError
+from mprnet.errors import CheckpointError, ConfigError, MissingExtraError, TrainingError
 from mprnet.network import MPRNet, MPRNetConfig
 from mprnet.training import module, run
 from mprnet.training.callbacks import COLUMNS, Logs
@@ -169,6 +169,42 @@ def test_processes_that_make_the_crops_change_nothing_and_outlive_ctrl_c(first_r
     assert len(interrupted) == 2
     for name in ("csv/metrics.csv", "last.safetensors"):
         assert (tmp_path / "run" / name).read_bytes() == (first_run / name).read_bytes()
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # so that it is removed again afterwards
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    monkeypatch.setenv("MPRNET_CACHE", str(tmp_path / "cache"))
+
+
+def test_a_compiled_run_is_the_same_run(tiny, tmp_path, monkeypatch, cache):
+    traced, sizes = torch.compile, []
+
+    def trace(function, *, dynamic):  # as compiled, but without the code, which takes minutes
+        def remember(degraded):
+            sizes.append(tuple(degraded.shape))
+            return compiled(degraded)
+
+        compiled = traced(function, backend="eager", fullgraph=True, dynamic=dynamic)
+        return remember
+
+    grows = ["data.growth=[{ step = 2, crop_px = 24, batch = 1 }]", "optimization.steps=4"]
+    train(training.load_recipe(tiny, grows), tmp_path / "plain")
+    monkeypatch.setattr(torch, "compile", trace)
+    train(training.load_recipe(tiny, [*grows, "optimization.compile=true"]), tmp_path / "compiled")
+    assert sizes == [(2, 3, 16, 16)] * 2 + [(1, 3, 24, 24)] * 2
+    for name in ("csv/metrics.csv", "last.safetensors", "best.safetensors"):
+        assert (tmp_path / "compiled" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
+    assert load(tmp_path / "compiled" / "last.ckpt").keys() == load(tmp_path / "plain" / "last.ckpt").keys()
+
+
+def test_a_compiled_run_without_a_compiler_does_not_begin(tiny, tmp_path, monkeypatch, cache):
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: None)
+    with pytest.raises(ConfigError, match=r"true, which needs a C\+\+ compiler"):
+        train(training.load_recipe(tiny, ["optimization.compile=true"]), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_tensorboard_holds_the_figures_of_the_csv(first_run):

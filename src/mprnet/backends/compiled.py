@@ -25,6 +25,23 @@ if TYPE_CHECKING:
 _VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
 
+def prepare_compiler(device: torch.device, asked: str, otherwise: str) -> None:
+    """Look for what torch compiles with on a processor, and have compiled code kept in our cache.
+
+    Args:
+        device: to compile for.
+        asked: what asks for it, in words, and
+        otherwise: what does without, for the message.
+
+    Raises:
+        ConfigError: there is no C++ compiler, and the device is a processor.
+    """
+    if device.type == "cpu" and shutil.which(os.environ.get("CXX", "c++")) is None and shutil.which("g++") is None:
+        raise ConfigError(f"{asked}, which needs a C++ compiler (c++ or g++); expected one, or {otherwise}")
+    # Where torch looks for code that it compiled in earlier runs; whoever has set it knows better.
+    os.environ.setdefault(_VARIABLE, str(cache_dir() / "inductor"))
+
+
 class CompiledBackend:
     """A network compiled by torch, on a processor or a GPU; the first picture of a size waits for it, minutes at first.
 
@@ -36,12 +53,9 @@ class CompiledBackend:
     name = "compile"
 
     def __init__(self, model: MPRNet, precision: str, device: torch.device) -> None:
-        if device.type == "cpu" and shutil.which(os.environ.get("CXX", "c++")) is None and shutil.which("g++") is None:
-            raise ConfigError("backend is 'compile', which needs a C++ compiler (c++ or g++); expected one, or 'torch'")
+        prepare_compiler(device, "backend is 'compile'", "'torch'")
         self.precision, self.device = precision, device
         self._config = model.config
-        # Where torch looks for code that it compiled in earlier runs; whoever has set it knows better.
-        os.environ.setdefault(_VARIABLE, str(cache_dir() / "inductor"))
         network = fold(copy.deepcopy(model).to(device, torch.float32)).to(DTYPES[precision]).requires_grad_(False)
         with _quiet():
             if device.type == "cuda":

@@ -36,6 +36,8 @@ class RestorationModule(pl.LightningModule):
         self.model: MPRNet = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stubs
         self.optimization = optimization
         self.folder = folder
+        # Of a function, not of the network: that would be a second network in the checkpoints.
+        self._forward = torch.compile(self.model.forward, dynamic=False) if optimization.compile else self.model.forward
         self._batch: Batch | None = None
 
     def rate(self, step: int) -> float:
@@ -54,7 +56,7 @@ class RestorationModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self._batch = batch
         degraded, target = (picture.contiguous(memory_format=torch.channels_last) for picture in batch)
-        loss = restoration_loss(self.model(degraded).computed, target, self.optimization.edge_weight)
+        loss = restoration_loss(self._forward(degraded).computed, target, self.optimization.edge_weight)
         self._check("the loss", loss)
         return loss
 

@@ -147,6 +147,7 @@ class Optimization:
         ema_decay: decay of the moving average of the weights, which is what is kept.
         edge_weight: λ of Equation 1.
         precision: `bf16` computes in bfloat16 where that is safe, `fp32` does not.
+        compile: have torch write code for the network, once for each size of crop: minutes, then faster steps.
     """
 
     steps: int = 400_000
@@ -157,6 +158,7 @@ class Optimization:
     ema_decay: float = 0.999
     edge_weight: float = 0.05
     precision: Literal["bf16", "fp32"] = "bf16"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         _check("optimization.steps", self.steps, self.steps >= 1, "at least 1")

@@ -17,6 +17,7 @@ import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.utilities import rank_zero_only
 
+from mprnet.backends.compiled import prepare_compiler
 from mprnet.checkpoints import load_checkpoint
 from mprnet.errors import CheckpointError, TrainingError
 from mprnet.files import remove_unfinished, written_whole
@@ -63,6 +64,7 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Traini
     Raises:
         TrainingError: the folder holds a run and `resume` is not set, it holds none and `resume` is set, the
             recipe's network is not the run's, or a loss or gradient is not finite.
+        ConfigError: the recipe asks for compiled code, and there is no compiler.
         DataError: a folder of the recipe is missing, empty, or its pairs do not match.
         CheckpointError: the weights to begin with, or the checkpoint to resume from, cannot be read.
         KeyboardInterrupt: Ctrl-C or SIGTERM stopped the run, after the step under way; it can be resumed.
@@ -73,6 +75,9 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Traini
         raise TrainingError(f"{folder} already holds a run; resume it, or choose another folder")
     if resume and not checkpoint.exists():
         raise TrainingError(f"{folder} holds no {checkpoint.name} to resume from")
+    if recipe.optimization.compile:
+        device = torch.accelerator.current_accelerator() or torch.device("cpu")
+        prepare_compiler(device, "optimization.compile is true", "false")
     data = RecipeData(recipe)
     model = _network(recipe)
     if resume:
