@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from mprnet.datasets import pair_folders, read_rgb
 from mprnet.degradation.light import to_display, to_linear
 from mprnet.evaluation.baselines.classical import richardson_lucy
-from mprnet.imaging import to_tensor
+from mprnet.evaluation.metrics import rgb_psnr
+from mprnet.imaging import to_pixels, to_tensor
 
 SIDE_PX = 41
 ITERATIONS = (5, 10, 20, 40)
@@ -40,24 +41,20 @@ def mean_kernel(blurred: torch.Tensor, sharp: torch.Tensor) -> NDArray[np.float6
     return np.asarray(kernel / kernel.sum(), dtype=np.float64)
 
 
-def psnr_db(restored: NDArray[np.float32], target: NDArray[np.float32]) -> float:
-    return float(-10 * np.log10(np.square(np.round(255 * restored.clip(0, 1)) / 255 - target).mean()))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pairs", type=Path, help="a folder with input/ and target/")
     figures: dict[str, list[float]] = {"blurred": []}
     for pair in pair_folders(parser.parse_args().pairs):
-        degraded, target = to_tensor(read_rgb(pair.degraded)), to_tensor(read_rgb(pair.target))
-        light = to_linear(degraded)
-        kernel = mean_kernel(light, to_linear(target))
-        truth = target.permute(1, 2, 0).numpy()
-        figures["blurred"].append(psnr_db(degraded.permute(1, 2, 0).numpy(), truth))
+        degraded, target = read_rgb(pair.degraded), read_rgb(pair.target)
+        light = to_linear(to_tensor(degraded))
+        kernel = mean_kernel(light, to_linear(to_tensor(target)))
+        figures["blurred"].append(rgb_psnr(degraded, target, data_range=255))
         for iterations in ITERATIONS:
             found = richardson_lucy(light.permute(1, 2, 0).numpy(), kernel=kernel, iterations=iterations)
-            restored = to_display(torch.from_numpy(found).clamp(0, 1)).numpy()
-            figures.setdefault(f"{iterations} iterations", []).append(psnr_db(restored, truth))
+            restored = to_pixels(to_display(torch.from_numpy(found).clamp(0, 1).permute(2, 0, 1)))
+            psnr_db = rgb_psnr(restored, target, data_range=255)
+            figures.setdefault(f"{iterations} iterations", []).append(psnr_db)
     for name, values in figures.items():
         print(f"{name:>14}  {np.mean(values):6.2f} dB  (least {min(values):.2f}, most {max(values):.2f})")
 
