@@ -79,6 +79,15 @@ def test_the_kernel_varies_over_the_picture_when_the_camera_rolls(draw):
     assert difference(roll_share=1, roll_deg=10) > 0.2
 
 
+def test_without_a_roll_the_faster_way_gives_the_same_blur(draw):
+    noise = torch.rand(6, 3, 21, 40, generator=draw(5))  # lower than the blur is long, so it is mirrored twice
+    settings = {"extent_px": (3, 30), "noise_sigma": (0, 0), "sharp_share": 0, "object_share": 0.5, "roll_share": 1}
+    still = MotionBlur(**settings, roll_deg=0)(noise, draw())  # a roll of 0: as a convolution
+    barely = MotionBlur(**settings, roll_deg=1e-7)(noise, draw())  # sampled position by position
+    assert float((to_linear(still) - to_linear(barely)).abs().max()) < 1e-4
+    assert float((still - noise).abs().max()) > 0.1
+
+
 def test_a_part_moves_along_a_path_of_its_own(draw):
     places = [(x, y) for x in (-30, 0, 30) for y in (-30, 0, 30)]
 

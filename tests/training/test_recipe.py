@@ -82,6 +82,7 @@ def test_changes_are_read_as_toml_and_else_as_text(smallest):
         ("data.growth=[{step=5, crop_px=12, batch=1}]", "data.growth.crop_px is 12; expected a multiple of 8 above 0"),
         ("data.growth=[{step=5, crop_px=8, batch=0}]", "data.growth.batch is 0; expected at least 1"),
         ("data.growth=[{step=0, crop_px=8, batch=1}]", "data.growth.step is 0; expected more than 0"),
+        ("optimization.stages=4", "optimization.stages is 4; expected 1, 2 or 3"),
         ("data.growth=[{step=5}]", "lacks the entry"),
         ("data.workers=-1", "data.workers is -1; expected 0 or more"),
         ("data.cache_mib=-1", "data.cache_mib is -1; expected 0 or more"),

@@ -182,9 +182,9 @@ def test_a_compiled_run_is_the_same_run(tiny, tmp_path, monkeypatch, cache):
     traced, sizes = torch.compile, []
 
     def trace(function, *, dynamic):  # as compiled, but without the code, which takes minutes
-        def remember(degraded):
+        def remember(degraded, stages):
             sizes.append(tuple(degraded.shape))
-            return compiled(degraded)
+            return compiled(degraded, stages)
 
         compiled = traced(function, backend="eager", fullgraph=True, dynamic=dynamic)
         return remember
@@ -197,6 +197,32 @@ def test_a_compiled_run_is_the_same_run(tiny, tmp_path, monkeypatch, cache):
     for name in ("csv/metrics.csv", "last.safetensors", "best.safetensors"):
         assert (tmp_path / "compiled" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
     assert load(tmp_path / "compiled" / "last.ckpt").keys() == load(tmp_path / "plain" / "last.ckpt").keys()
+
+
+@pytest.mark.parametrize(("stages", "logged"), [(1, ()), (2, ("stage1",)), (3, ("stage1", "stage2"))])
+def test_the_first_stages_are_trained_alone(tiny, tmp_path, stages, logged):
+    torch.manual_seed(0)
+    begun = MPRNet(TINY).half().float()
+    save_checkpoint(begun, tmp_path / "begun.safetensors")
+    changes = ["network={}", f"weights={tmp_path / 'begun.safetensors'}", f"optimization.stages={stages}"]
+    result = train(training.load_recipe(tiny, [*changes, "optimization.steps=3"]), tmp_path / "run")
+
+    ended = load_checkpoint(result.last).state_dict()
+    changed = {name for name, value in begun.named_parameters() if not torch.equal(ended[name], value)}
+    assert any(name.startswith("decoder1") for name in changed)
+    assert any(name.startswith("decoder2") for name in changed) == (stages >= 2)
+    assert any(name.startswith("orsnet") for name in changed) == (stages == 3)
+    names = [name for name in rows(tmp_path / "run")[-1] if name.endswith("psnr_db")]
+    filled = [name for name in names if rows(tmp_path / "run")[-1][name]]
+    assert filled == ["validation/psnr_db", *(f"validation/{name}_psnr_db" for name in logged)]
+
+
+def test_the_last_stage_that_is_trained_gives_the_psnr(tiny, tmp_path):
+    for stages in (1, 3):
+        changes = [f"optimization.stages={stages}", "optimization.steps=1", "optimization.rate=1e-12"]
+        train(training.load_recipe(tiny, changes), tmp_path / str(stages))
+    alone, whole = (rows(tmp_path / name)[-1] for name in "13")
+    assert alone["validation/psnr_db"] == whole["validation/stage1_psnr_db"]
 
 
 def test_a_compiled_run_without_a_compiler_does_not_begin(tiny, tmp_path, monkeypatch, cache):

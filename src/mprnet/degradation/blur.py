@@ -94,27 +94,16 @@ class MotionBlur:
 
     def _gathered(self, light: Tensor, generator: torch.Generator, of: Tensor) -> Tensor:
         """Average each picture of `light` `(B, C, H, W)` that is one `of` `(B,)` these along a path of its own."""
-        batch, _, height, width = light.shape
-        device = light.device
+        batch = light.shape[0]
         shift, roll = self._path(batch, generator)
         centre = torch.cat([uniform(batch, (-0.5, 0.5), generator) for _ in range(2)], dim=1)[..., 0, 0]
-        shift, roll, centre = (drawn[of].to(device) for drawn in (shift, roll, centre * self.field_px))
-        x = torch.arange(width, device=device) - (width - 1) / 2
-        y = torch.arange(height, device=device) - (height - 1) / 2
-        source = light[of.to(device)]
-        gathered = torch.zeros_like(source)
-        for position in range(shift.shape[1]):
-            angle = roll[:, position].view(-1, 1, 1)
-            from_x = x.view(1, 1, -1) - centre[:, 0].view(-1, 1, 1)
-            from_y = y.view(1, -1, 1) - centre[:, 1].view(-1, 1, 1)
-            # For the small angles of a hand, sin a = a and cos a = 1 to 1 in 10,000.
-            source_x = x.view(1, 1, -1) - angle * from_y + shift[:, position, 0].view(-1, 1, 1)
-            source_y = y.view(1, -1, 1) + angle * from_x + shift[:, position, 1].view(-1, 1, 1)
-            grid = torch.stack((source_x * (2 / width), source_y * (2 / height)), dim=-1)  # (B, H, W, 2)
-            # Bilinear sampling would soften what is not blurred at all.
-            gathered += F.grid_sample(source, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
         result = torch.zeros_like(light)
-        result[of.to(device)] = gathered / shift.shape[1]
+        turns = (roll != 0).any(dim=1)
+        for those, gather in ((of & ~turns, _gather_shifted), (of & turns, _gather_rolled)):
+            if those.any():
+                drawn = (tensor[those].to(light.device) for tensor in (shift, roll, centre * self.field_px))
+                here = those.to(light.device)
+                result[here] = gather(light[here], *drawn)
         return result
 
     def _path(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -133,6 +122,47 @@ class MotionBlur:
         turn = normal((batch, positions), generator).cumsum(dim=1) / positions
         turn = (turn - turn.mean(dim=1, keepdim=True)) * math.radians(self.roll_deg) * math.sqrt(positions)
         return path, turn * chosen(batch, self.roll_share, generator)[:, 0, :, 0]
+
+
+def _gather_rolled(light: Tensor, shift: Tensor, roll: Tensor, centre: Tensor) -> Tensor:
+    """Average `light` `(B, C, H, W)` over P positions: shifted `(B, P, 2)`, rolled `(B, P)` about `centre` `(B, 2)`."""
+    height, width = light.shape[-2:]
+    x = torch.arange(width, device=light.device) - (width - 1) / 2
+    y = torch.arange(height, device=light.device) - (height - 1) / 2
+    gathered = torch.zeros_like(light)
+    for position in range(shift.shape[1]):
+        angle = roll[:, position].view(-1, 1, 1)
+        from_x = x.view(1, 1, -1) - centre[:, 0].view(-1, 1, 1)
+        from_y = y.view(1, -1, 1) - centre[:, 1].view(-1, 1, 1)
+        # For the small angles of a hand, sin a = a and cos a = 1 to 1 in 10,000.
+        source_x = x.view(1, 1, -1) - angle * from_y + shift[:, position, 0].view(-1, 1, 1)
+        source_y = y.view(1, -1, 1) + angle * from_x + shift[:, position, 1].view(-1, 1, 1)
+        grid = torch.stack((source_x * (2 / width), source_y * (2 / height)), dim=-1)  # (B, H, W, 2)
+        # Bilinear sampling would soften what is not blurred at all.
+        gathered += F.grid_sample(light, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
+    return gathered / shift.shape[1]
+
+
+def _gather_shifted(light: Tensor, shift: Tensor, *_: Tensor) -> Tensor:
+    """Do what `_gather_rolled` does without a roll: as a convolution, with far less work."""
+    batch, channels, *size_hw = light.shape
+    reach = math.ceil(float(shift.abs().max())) + 1
+    offsets = torch.arange(-reach, reach + 1, device=light.device)
+    across, down = (_cubic(offsets - shift[..., axis, None]) for axis in (0, 1))  # (B, P, 2 reach + 1)
+    kernel = torch.einsum("bpy,bpx->byx", down, across) / shift.shape[1]
+    for axis, side in zip((2, 3), size_hw, strict=True):
+        places = torch.arange(-reach, side + reach, device=light.device) % (2 * side)
+        light = light.index_select(axis, torch.minimum(places, 2 * side - 1 - places))  # mirrored at the border
+    kernels = kernel.repeat_interleave(channels, dim=0).unsqueeze(1)
+    return F.conv2d(light.flatten(0, 1).unsqueeze(0), kernels, groups=batch * channels).view(batch, channels, *size_hw)
+
+
+def _cubic(distance: Tensor) -> Tensor:
+    """Return the weight of a pixel so far away in bicubic sampling as PyTorch does it (Keys 1981, a = -0.75)."""
+    t = distance.abs()
+    near = (1.25 * t - 2.25) * t**2 + 1
+    far = -0.75 * (((t - 5) * t + 8) * t - 4)
+    return torch.where(t <= 1, near, far) * (t < 2)
 
 
 def _soft_part(batch: int, size_hw: tuple[int, int], generator: torch.Generator) -> Tensor:

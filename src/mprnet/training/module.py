@@ -13,7 +13,7 @@ from torch import Tensor
 from mprnet.errors import TrainingError
 from mprnet.files import written_whole
 from mprnet.imaging import crop, pad_to_multiple
-from mprnet.network import SIZE_MULTIPLE, MPRNet
+from mprnet.network import SIZE_MULTIPLE, MPRNet, StageOutputs
 from mprnet.training.loss import restoration_loss
 from mprnet.training.recipe import Optimization
 from mprnet.training.schedule import learning_rate
@@ -39,6 +39,8 @@ class RestorationModule(pl.LightningModule):
         # Of a function, not of the network: that would be a second network in the checkpoints.
         self._forward = torch.compile(self.model.forward, dynamic=False) if optimization.compile else self.model.forward
         self._batch: Batch | None = None
+        if optimization.stages < len(StageOutputs._fields):
+            _freeze_beyond(self.model, optimization.stages)
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""
@@ -56,7 +58,8 @@ class RestorationModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self._batch = batch
         degraded, target = (picture.contiguous(memory_format=torch.channels_last) for picture in batch)
-        loss = restoration_loss(self._forward(degraded).computed, target, self.optimization.edge_weight)
+        restored = self._forward(degraded, self.optimization.stages).computed
+        loss = restoration_loss(restored, target, self.optimization.edge_weight)
         self._check("the loss", loss)
         return loss
 
@@ -73,8 +76,8 @@ class RestorationModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         degraded, target = batch
         padded = pad_to_multiple(degraded, SIZE_MULTIPLE).contiguous(memory_format=torch.channels_last)
-        outputs = self.model(padded)
-        for stage, restored in enumerate(outputs.computed, start=1):
+        outputs = self.model(padded, self.optimization.stages).computed
+        for stage, restored in enumerate(outputs, start=1):
             picture = crop(restored, (target.shape[-2], target.shape[-1])).float()
             error = (picture.clamp(0, 1).mul(255).round().div(255) - target).square().mean()
             psnr_db = -10 * torch.log10(error.clamp(min=1e-10))
@@ -98,3 +101,13 @@ class RestorationModule(pl.LightningModule):
             f"weights are in {path}. Try a lower optimization.rate, a smaller optimization.clip_norm, or "
             "optimization.precision=fp32"
         )
+
+
+def _freeze_beyond(model: MPRNet, stages: int) -> None:
+    """Take what the first `stages` stages do not use out of training: copies on other devices would wait for it."""
+    picture = next(model.parameters()).new_zeros(1, model.config.in_channels, SIZE_MULTIPLE, SIZE_MULTIPLE)
+    reached = sum(restored.sum() for restored in model(picture, stages).computed)
+    parameters = list(model.parameters())
+    gradients = torch.autograd.grad(reached, parameters, allow_unused=True)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.requires_grad_(gradient is not None)

@@ -146,6 +146,8 @@ class Optimization:
         clip_norm: the gradient's norm is cut to this; 0 leaves it.
         ema_decay: decay of the moving average of the weights, which is what is kept.
         edge_weight: λ of Equation 1.
+        stages: the first so many are trained and validated; what follows is not computed and keeps its weights (but for
+            the PReLU, which all stages share).
         precision: `bf16` computes in bfloat16 where that is safe, `fp32` does not.
         compile: have torch write code for the network, once for each size of crop: minutes, then faster steps.
     """
@@ -157,6 +159,7 @@ class Optimization:
     clip_norm: float = 1.0
     ema_decay: float = 0.999
     edge_weight: float = 0.05
+    stages: int = 3
     precision: Literal["bf16", "fp32"] = "bf16"
     compile: bool = False
 
@@ -164,6 +167,7 @@ class Optimization:
         _check("optimization.steps", self.steps, self.steps >= 1, "at least 1")
         _check("optimization.rate", self.rate, 0 < self.rate < math.inf, "more than 0")
         _check("optimization.ema_decay", self.ema_decay, 0 <= self.ema_decay < 1, "0 to less than 1")
+        _check("optimization.stages", self.stages, self.stages in (1, 2, 3), "1, 2 or 3")
         for name in ("final_rate", "warmup", "clip_norm", "edge_weight"):
             _check(f"optimization.{name}", getattr(self, name), 0 <= getattr(self, name) < math.inf, "0 or more")
 
