@@ -155,8 +155,8 @@ def main(data: Path) -> None:
         "Rain100L(20)": pairs(data / "validation/Rain100L"),
         "training pairs of Rain100": pairs(data / "train/rain_pairs/rain100_train"),
         "training pairs of Rain13K": pairs(data / "train/rain_pairs/rain13k"),
-        "ours, drawn": drawn(Rain(), clean),
-        "ours, layers of real pairs": drawn(RainLayers(layers), clean),
+        "ours, drawn": drawn(Rain(dry_share=0), clean),
+        "ours, layers of real pairs": drawn(RainLayers(layers, dry_share=0), clean),
     }
     heads = ["added", "its 99 %", "share > 0.05", "tilt °", "certainty", "→1", "→2", "→4", "↓4", "↓16"]
     table("Rain: median (10 %–90 %)", heads, {name: [rain_row(pair) for pair in of] for name, of in rain.items()})

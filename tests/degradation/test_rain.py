@@ -5,7 +5,7 @@ import torch
 
 from mprnet.degradation import Rain, RainLayers, rain_layer
 
-DRY = {"veil_share": 0, "linear_share": 0}
+PLAIN = {"veil_share": 0, "linear_share": 0, "dry_share": 0}
 
 
 def correlation(layer, rows, columns):
@@ -17,13 +17,13 @@ def correlation(layer, rows, columns):
 @pytest.mark.parametrize("linear_share", [0, 1])
 def test_rain_only_adds_light(draw, photograph, linear_share):
     clean = photograph(batch=6)
-    rainy = Rain(veil_share=0, linear_share=linear_share)(clean, draw())
+    rainy = Rain(veil_share=0, linear_share=linear_share, dry_share=0)(clean, draw())
     assert bool((rainy >= clean - 1e-5).all())
     assert (rainy - clean).amax(dim=(1, 2, 3)).min() > 0.01
 
 
 def test_streaks_are_grey(draw):
-    rain = Rain(**DRY)(torch.full((2, 3, 32, 32), 0.2), draw()) - 0.2
+    rain = Rain(**PLAIN)(torch.full((2, 3, 32, 32), 0.2), draw()) - 0.2
     assert torch.equal(rain[:, 0], rain[:, 1])
     assert torch.equal(rain[:, 0], rain[:, 2])
 
@@ -85,7 +85,7 @@ def test_layers_cross(draw):
 def test_a_veil_brightens_and_dims_what_is_behind_it(draw):
     clean = torch.zeros(4, 1, 32, 32)
     clean[..., 16:] = 0.6
-    faint = {"brightness": (1e-6, 1e-6), "linear_share": 0}
+    faint = {"brightness": (1e-6, 1e-6), "linear_share": 0, "dry_share": 0}
     veiled = Rain(**faint, veil_share=1)(clean, draw())
     dark, bright = veiled[..., :16].mean(dim=(1, 2, 3)), veiled[..., 16:].mean(dim=(1, 2, 3))
     assert bool((dark > 0.015).all())
@@ -97,7 +97,12 @@ def test_light_that_is_added_as_light_shows_less_where_it_is_bright(draw):
     clean = torch.full((1, 1, 64, 64), 0.1)
     clean[..., 32:] = 0.7
     even, linear = (
-        (Rain(coverage=(0.5, 0.5), brightness=(0.1, 0.1), veil_share=0, linear_share=share)(clean, draw()) - clean)
+        (
+            Rain(coverage=(0.5, 0.5), brightness=(0.1, 0.1), veil_share=0, linear_share=share, dry_share=0)(
+                clean, draw()
+            )
+            - clean
+        )
         for share in (0, 1)
     )
     assert float(even[..., :32].mean() / even[..., 32:].mean()) == pytest.approx(1, abs=0.25)
@@ -113,7 +118,7 @@ def test_the_layer_is_what_rain_added_even_where_a_channel_is_white():
 
 def test_real_layers_are_laid_over_in_any_size(draw):
     layer = torch.arange(12.0).view(3, 4) / 100 + 0.1
-    rain = RainLayers((layer,), gain=(1, 1), sparse_share=0)
+    rain = RainLayers((layer,), gain=(1, 1), sparse_share=0, dry_share=0)
     for size in ((2, 2), (3, 4), (7, 9)):
         rainy = rain(torch.zeros(3, 3, *size), draw())
         assert set(rainy.unique().tolist()) <= set(layer.unique().tolist())
@@ -123,7 +128,9 @@ def test_real_layers_are_laid_over_in_any_size(draw):
 
 
 def test_every_layer_is_used(draw):
-    rain = RainLayers(tuple(torch.full((8, 8), value) for value in (0.1, 0.2, 0.3)), gain=(1, 1), sparse_share=0)
+    rain = RainLayers(
+        tuple(torch.full((8, 8), value) for value in (0.1, 0.2, 0.3)), gain=(1, 1), sparse_share=0, dry_share=0
+    )
     added = rain(torch.zeros(30, 1, 4, 4), draw()).amax(dim=(1, 2, 3))
     assert sorted(set(added.tolist())) == pytest.approx([0.1, 0.2, 0.3])
 
@@ -131,13 +138,22 @@ def test_every_layer_is_used(draw):
 def test_sparse_rain_keeps_the_brightest_streaks(draw):
     layer = torch.zeros(16, 16) + 0.1
     layer[:, ::8] = 0.5
-    rainy = RainLayers((layer,), gain=(1, 1), sparse_share=1)(torch.zeros(4, 1, 16, 16), draw())
+    rainy = RainLayers((layer,), gain=(1, 1), sparse_share=1, dry_share=0)(torch.zeros(4, 1, 16, 16), draw())
     assert float((rainy > 0.3).float().mean()) == pytest.approx(2 / 16)
     assert float((rainy < 0.06).float().mean()) == pytest.approx(14 / 16)
 
 
 def test_the_gain_is_drawn(draw):
-    rain = RainLayers((torch.full((4, 4), 0.4),), gain=(0.5, 2), sparse_share=0)
+    rain = RainLayers((torch.full((4, 4), 0.4),), gain=(0.5, 2), sparse_share=0, dry_share=0)
     added = rain(torch.zeros(50, 1, 4, 4), draw()).amax(dim=(1, 2, 3))
     assert 0.2 <= added.min() < 0.25
     assert 0.6 < added.max() <= 0.8
+
+
+def test_some_pictures_stay_dry(draw, photograph):
+    clean = photograph(batch=40)
+    layer = torch.full((8, 8), 0.3)
+    for rain in (Rain(dry_share=0.5), RainLayers((layer,), sparse_share=0, dry_share=0.5)):
+        rainy = rain(clean, draw())
+        dry = [torch.equal(picture, given) for picture, given in zip(rainy, clean, strict=True)]
+        assert 10 < sum(dry) < 30

@@ -221,6 +221,7 @@ def test_a_finished_run_is_not_computed_again_and_failures_are_tried_again(tmp_p
     seen = []
     results = evaluate(Run(benchmark(3), halving(seen)), tmp_path)
     assert len(seen) == 1
+    assert evaluate(Run(benchmark(1), halving()), tmp_path / "one").coverage == "1 picture"
     assert results.is_complete
 
 

@@ -37,6 +37,7 @@ class Rain:
         crossing_deg: largest further tilt of a layer.
         veil_share: share of pictures with a veil, smooth mist that also dims what is behind it.
         linear_share: share of pictures on which the rain is added in linear light.
+        dry_share: share of pictures left dry, so that what only looks like rain (fringes, twigs) stays.
 
     Example:
         >>> clean = torch.full((2, 3, 32, 48), 0.2)
@@ -54,6 +55,7 @@ class Rain:
     crossing_deg: float = 12.0
     veil_share: float = 0.15
     linear_share: float = 0.1
+    dry_share: float = 0.05
 
     margin_px = 0
 
@@ -61,7 +63,7 @@ class Rain:
         check_settings(self, "layers", lowest=1, highest=100)
         check_settings(self, "coverage", "brightness", "length_px", "sigma_px", lowest=1e-6)
         check_settings(self, "most_light", "tilt_deg", "crossing_deg")
-        check_settings(self, "veil_share", "linear_share", highest=1)
+        check_settings(self, "veil_share", "linear_share", "dry_share", highest=1)
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> Tensor:
         """Return `clean` in the rain.
@@ -78,7 +80,8 @@ class Rain:
         veil = (uniform(batch, (0.02, 0.25), generator) * chosen(batch, self.veil_share, generator)).to(clean)
         linear = chosen(batch, self.linear_share, generator).to(clean.device)
         behind = clean * (1 - veil) + 0.8 * veil
-        return torch.where(linear, to_display(to_linear(behind) + to_linear(rain)), behind + rain).clamp(0, 1)
+        rainy = torch.where(linear, to_display(to_linear(behind) + to_linear(rain)), behind + rain).clamp(0, 1)
+        return torch.where(chosen(batch, self.dry_share, generator).to(clean.device), clean, rainy)
 
     def streaks(self, batch: int, size_hw: tuple[int, int], generator: torch.Generator) -> Tensor:
         """Draw what the rain adds: `(batch, 1, H, W)`, float32, 0 and above, white = 1."""
@@ -120,17 +123,19 @@ class RainLayers:
         layers: each `(H, W)`, float32, what the rain added, 0 and above, white = 1.
         gain: a layer is brightened or dimmed by a factor drawn from this range.
         sparse_share: share of pictures that keep only the brightest part of the layer, as light rain has.
+        dry_share: share of pictures left dry, as for `Rain`.
     """
 
     layers: tuple[Tensor, ...]
     gain: Range = (0.4, 1.3)
-    sparse_share: float = 0.4
+    sparse_share: float = 0.5
+    dry_share: float = 0.1
 
     margin_px = 0
 
     def __post_init__(self) -> None:
         check_settings(self, "gain", lowest=1e-6)
-        check_settings(self, "sparse_share", highest=1)
+        check_settings(self, "sparse_share", "dry_share", highest=1)
         if not self.layers:
             raise ConfigError("layers is empty; expected at least one layer of rain")
 
@@ -141,6 +146,7 @@ class RainLayers:
         sparse = chosen(batch, self.sparse_share, generator)
         threshold = rain.flatten(1).quantile(0.75, dim=1).view(-1, 1, 1, 1) * uniform(batch, (0.5, 1.2), generator)
         rain = torch.where(sparse, (rain - threshold).clamp(min=0), rain) * log_uniform(batch, self.gain, generator)
+        rain = torch.where(chosen(batch, self.dry_share, generator), 0, rain)
         return (clean + rain.to(clean)).clamp(0, 1)
 
     def _piece(self, size_hw: tuple[int, int], generator: torch.Generator) -> Tensor:

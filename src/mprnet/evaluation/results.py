@@ -126,7 +126,8 @@ class Results:
         """What the mean is over, in words: `100 pictures`, or `only 99 of 100 pictures`."""
         whole = max(self.total, self.expected or 0)
         measured = len(self.images)
-        return f"{measured} pictures" if measured == whole else f"only {measured} of {whole} pictures"
+        pictures = "picture" if whole == 1 else "pictures"
+        return f"{measured} {pictures}" if measured == whole else f"only {measured} of {whole} {pictures}"
 
     @property
     def has_scores(self) -> bool:
