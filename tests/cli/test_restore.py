@@ -260,7 +260,8 @@ def test_a_name_that_is_no_text_is_shown_as_well_as_can_be(command, weights, fol
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals work differently")
-def test_an_interrupt_ends_cleanly_and_keeps_what_was_finished(weights, folder):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_cleanly_and_keeps_what_was_finished(weights, folder, number):
     Image.new("RGB", (3000, 3000)).save("large.png")
     # What starts in the background of a shell inherits that interrupts are ignored: not so here.
     heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
@@ -272,7 +273,7 @@ def test_an_interrupt_ends_cleanly_and_keeps_what_was_finished(weights, folder):
         text=True,
     ) as process:
         assert process.stdout.readline() == "a.png -> a_restored.png\n"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, "", "mprnet: interrupted; what was finished is kept\n")
     assert sorted(path.name for path in folder.iterdir()) == ["a.png", "a_restored.png", "b.jpg", "large.png"]

@@ -6,6 +6,7 @@ Every command's module imports the library inside its function, so that `mprnet 
 from __future__ import annotations
 
 import io
+import signal
 import sys
 
 import typer
@@ -37,6 +38,8 @@ def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and a non-zero exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name that cannot be shown is no mistake
+    # A batch system, or a shutdown, is heeded as Ctrl-C is: nothing half-written, and what is finished is kept.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     settle()
     try:
         app()
