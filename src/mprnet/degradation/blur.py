@@ -97,13 +97,13 @@ class MotionBlur:
         batch = light.shape[0]
         shift, roll = self._path(batch, generator)
         centre = torch.cat([uniform(batch, (-0.5, 0.5), generator) for _ in range(2)], dim=1)[..., 0, 0]
+        of, shift, roll, centre = (drawn.to(light.device) for drawn in (of, shift, roll, centre * self.field_px))
+        rolls = of & (roll != 0).any(dim=1)
+        shifts = of & ~rolls
         result = torch.zeros_like(light)
-        turns = (roll != 0).any(dim=1)
-        for those, gather in ((of & ~turns, _gather_shifted), (of & turns, _gather_rolled)):
-            if those.any():
-                drawn = (tensor[those].to(light.device) for tensor in (shift, roll, centre * self.field_px))
-                here = those.to(light.device)
-                result[here] = gather(light[here], *drawn)
+        result[rolls] = _gather_rolled(light[rolls], shift[rolls], roll[rolls], centre[rolls])
+        if shifts.any():  # no convolution takes no picture
+            result[shifts] = _gather_shifted(light[shifts], shift[shifts])
         return result
 
     def _path(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -143,7 +143,7 @@ def _gather_rolled(light: Tensor, shift: Tensor, roll: Tensor, centre: Tensor) -
     return gathered / shift.shape[1]
 
 
-def _gather_shifted(light: Tensor, shift: Tensor, *_: Tensor) -> Tensor:
+def _gather_shifted(light: Tensor, shift: Tensor) -> Tensor:
     """Do what `_gather_rolled` does without a roll: as a convolution, with far less work."""
     batch, channels, *size_hw = light.shape
     reach = math.ceil(float(shift.abs().max())) + 1

@@ -13,7 +13,7 @@ from torch import Tensor
 from mprnet.errors import TrainingError
 from mprnet.files import written_whole
 from mprnet.imaging import crop, pad_to_multiple
-from mprnet.network import SIZE_MULTIPLE, MPRNet, StageOutputs
+from mprnet.network import SIZE_MULTIPLE, MPRNet
 from mprnet.training.loss import restoration_loss
 from mprnet.training.recipe import Optimization
 from mprnet.training.schedule import learning_rate
@@ -39,8 +39,7 @@ class RestorationModule(pl.LightningModule):
         # Of a function, not of the network: that would be a second network in the checkpoints.
         self._forward = torch.compile(self.model.forward, dynamic=False) if optimization.compile else self.model.forward
         self._batch: Batch | None = None
-        if optimization.stages < len(StageOutputs._fields):
-            _freeze_beyond(self.model, optimization.stages)
+        _freeze_beyond(self.model, optimization.stages)
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""
