@@ -171,6 +171,22 @@ def test_pictures_are_shrunk_before_they_are_cropped(tmp_path, draw):
         assert 3 <= int(steps.max()) <= 5
 
 
+def test_softened_pictures_are_their_own_targets(pictures):
+    sharp = PictureSource(pictures, [(Darker(), 1.0)])
+
+    def made(source):
+        return CropBatches([source], batch=6, crop_px=24, seed=0).make(0)
+
+    def detail(crops):
+        return float(crops.diff(dim=3).square().mean())
+
+    degraded, target = made(replace(sharp, soften_px=(1.0, 1.0)))
+    assert torch.allclose(degraded, target / 2, atol=0.5 / 255)
+    # White noise under a Gaussian of 1 pixel keeps 1 / (4 pi) of its power, its differences 0.0176.
+    assert detail(target) / detail(made(sharp)[1]) == pytest.approx(0.0176, rel=0.25)
+    assert same(made(replace(sharp, soften_px=(0.0, 0.0))), made(sharp))
+
+
 def test_sources_and_degradations_are_drawn_by_their_weights(tmp_path, draw):
     dark, bright = (draw(tmp_path / f"{name}.png", name, size=(20, 20)) for name in ("black", "white"))
     halved = [(GaussianNoise((0, 0)), 1.0), (Darker(), 3.0)]

@@ -91,6 +91,8 @@ def test_changes_are_read_as_toml_and_else_as_text(smallest):
         ("data.clean=[{folder='a', weight=nan}]", "data.clean (a): weight is nan; expected more than 0"),
         ("data.clean=[{folder='a', shrink=[1, 0.5]}]", "data.clean (a): shrink is [1.0, 0.5]; expected lowest"),
         ("data.clean=[{folder='a', shrink=[0, 1]}]", "data.clean (a): shrink is [0.0, 1.0]; expected lowest"),
+        ("data.clean=[{folder='a', soften_px=[2, 1]}]", "data.clean (a): soften_px is [2.0, 1.0]; expected least"),
+        ("data.clean=[{folder='a', soften_px=[-1, 1]}]", "data.clean (a): soften_px is [-1.0, 1.0]; expected least"),
         ("data.clean=[{}]", "lacks the entry 'folder'"),
         ("data.rain_layer_share=1.5", "data.rain_layer_share is 1.5; expected 0 to 1"),
         ("validation.pairs=", "expected one of validation.pairs and validation.clean"),

@@ -52,12 +52,15 @@ class PictureSource:
         degradations: what may be done to them, each with its relative weight.
         shrink: a picture is first scaled by a factor drawn from this range; below 1, it takes the blocks of
             JPEG compression out of what is learned as detail.
+        soften_px: the crop is then softened by a Gaussian whose standard deviation is drawn from this range, target
+            and all: a photograph that is a little out of focus is to stay so.
         weight: how often this source is drawn, relative to the others.
     """
 
     pictures: Sequence[Path]
     degradations: Sequence[tuple[Degradation, float]]
     shrink: tuple[float, float] = (1.0, 1.0)
+    soften_px: tuple[float, float] = (0.0, 0.0)
     weight: float = 1.0
 
 
@@ -184,7 +187,10 @@ class CropBatches(IterableDataset[tuple[Tensor, Tensor]]):
             # Cut first, so that only what is needed is scaled.
             picture = _crop(picture, round(side / factor) + 1, rng)
             picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-        return _turned(_crop(picture, side, rng), rng, turns=True)
+        crop = _turned(_crop(picture, side, rng), rng, turns=True)
+        if source.soften_px[1] > 0 and (sigma := rng.uniform(*source.soften_px)) > 0:
+            crop = cv2.GaussianBlur(np.ascontiguousarray(crop), (0, 0), sigma).astype(np.uint8, copy=False)
+        return crop
 
 
 def _crop(picture: Pixels, side: int, rng: np.random.Generator) -> Pixels:

@@ -71,7 +71,9 @@ class RecipeData(pl.LightningDataModule):
             share = data.rain_layer_share
             degradations = [(drawn, 1 - share), (self._rain_layers(), share)]
         sources: list[PictureSource | PairSource] = [
-            PictureSource(list_pictures(self.root / clean.folder), degradations, clean.shrink, clean.weight)
+            PictureSource(
+                list_pictures(self.root / clean.folder), degradations, clean.shrink, clean.soften_px, clean.weight
+            )
             for clean in data.clean
         ]
         sources += [PairSource(pair_folders(self.root / pairs.folder), pairs.weight) for pairs in data.pairs]

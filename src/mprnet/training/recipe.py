@@ -33,16 +33,26 @@ def _check_weight(name: str, weight: float) -> None:
 
 @dataclass(frozen=True)
 class CleanData:
-    """A folder of clean pictures: `shrink` is the range of factors they are scaled by, `weight` how often drawn."""
+    """A folder of clean pictures; one that stands twice is drawn in both ways.
+
+    Args:
+        folder: where they lie.
+        shrink: range of factors they are scaled by, above 0, up to 1.
+        soften_px: range of the standard deviation, in pixels, of the Gaussian that then softens them.
+        weight: how often they are drawn.
+    """
 
     folder: str
     shrink: tuple[float, float] = (1.0, 1.0)
+    soften_px: tuple[float, float] = (0.0, 0.0)
     weight: float = 1.0
 
     def __post_init__(self) -> None:
         low, high = self.shrink
         where = f"data.clean ({self.folder})"
         _check(f"{where}: shrink", list(self.shrink), 0 < low <= high <= 1, "lowest and highest, above 0, up to 1")
+        least, most = self.soften_px
+        _check(f"{where}: soften_px", list(self.soften_px), 0 <= least <= most < math.inf, "least and most, 0 or more")
         _check_weight(f"{where}: weight", self.weight)
 
 
