@@ -53,6 +53,13 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_others_call_unfinished_stays(tmp_path: Path) -> None:
+    for name in (".my-notes.unfinished", ".half-1.unfinished", "a.unfinished"):
+        (tmp_path / name).touch()
+    remove_unfinished(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_what_a_living_process_is_writing_stays(tmp_path: Path) -> None:
     waiting = (
         "import pathlib, sys; from mprnet.files import written_whole\n"

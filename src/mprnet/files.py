@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _ENDING = ".unfinished"
-_WRITER = re.compile(rf"-(\d+){_ENDING}")
+_UNFINISHED = re.compile(rf"\.[0-9a-f]{{32}}-(\d+){re.escape(_ENDING)}")
 _own: set[str] = set()
 """The unfinished files that this process is writing."""
 
@@ -53,14 +53,14 @@ def written_whole(path: Path) -> Iterator[Path]:
 def remove_unfinished(folder: Path) -> None:
     """Remove what killed processes left half written in a folder; what a living one is writing stays."""
     for path in folder.glob(f".*{_ENDING}"):
-        if not _is_being_written(path.name):
+        ours = _UNFINISHED.fullmatch(path.name)
+        if ours and not _is_being_written(path.name, int(ours[1])):
             path.unlink(missing_ok=True)
 
 
-def _is_being_written(name: str) -> bool:
+def _is_being_written(name: str, writer: int) -> bool:
     import psutil  # type: ignore[import-untyped, unused-ignore] # most files are written without a look at others
 
-    writer = _WRITER.search(name)
-    if writer is None or int(writer[1]) == os.getpid():  # in a container every process may have the same number
+    if writer == os.getpid():  # in a container every process may have the same number
         return name in _own
-    return bool(psutil.pid_exists(int(writer[1])))
+    return bool(psutil.pid_exists(writer))

@@ -287,3 +287,19 @@ def test_a_pipe_with_a_closed_end_is_one_clear_line(weights, folder, end):
     done = subprocess.run(command, input=b"", capture_output=True, timeout=120)
     assert done.returncode == 1
     assert done.stderr == b"mprnet: - stands for a pipe, but this end of it is closed; name a file\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("end", [">&-", ">/dev/full"])
+def test_an_output_that_cannot_be_written_to_is_no_reason_to_stop(weights, folder, end):
+    words = ["restore", "--weights", str(weights), "a.png", "b.jpg", "-o", "out"]
+    command = ["sh", "-c", f'exec "$@" {end}', "sh", *PROGRAM, *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert sorted(path.name for path in (folder / "out").glob("*.*g")) == ["a.png", "b.jpg"]
+    assert "Traceback" not in done.stderr
+
+
+def test_what_is_not_for_a_pipe_is_refused(command, weights, folder):
+    answer = command("restore", "--weights", weights, "a.png", "-o", "-", "--log", "x.jsonl", "--crf", "20")
+    assert answer.code == 1
+    assert answer.err == "mprnet: --log and --crf are not for a pipe, which takes one picture; leave them out\n"

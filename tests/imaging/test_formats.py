@@ -513,12 +513,48 @@ def tiff_of(*entries, room=0):
     return b"II*\0" + struct.pack("<L", 8 + room) + bytes(room) + directory
 
 
-def test_a_tiff_of_more_strips_than_any_picture_has_is_refused_unopened(monkeypatch):
+def big_tiff_of(count):
+    """A BigTIFF that has so many entries."""
+    entries = struct.pack("<HHQQ", 60_000, 4, 1, 1) * count
+    return struct.pack("<2sHHHQQ", b"II", 43, 8, 0, 16, count) + entries + bytes(8)
+
+
+def directory_of(*entries):
+    return struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHLL", *entry) for entry in entries) + bytes(4)
+
+
+BOMBS = {
+    "strips": (tiff_of((273, 4, 400_000, 8), (279, 4, 1, 8), room=1_600_000), r"4000\d\d numbers in a directory"),
+    "strips in bytes": (tiff_of((273, 1, 400_000, 8), (279, 4, 1, 8), room=400_000), r"4000\d\d numbers"),
+    "entries": (big_tiff_of(70_000), "a directory of 70000 entries; expected at most 65536"),
+    "the same bytes": (
+        tiff_of(*((60_000 + n, 7, 1_000_000, 8) for n in range(30)), room=1_000_000),
+        r"entries of 30\d* bytes in a file of 1000\d*; expected no more",
+    ),
+    "notes": (
+        b"II*\0" + struct.pack("<L", 8) + directory_of((0x8769, 3, 1, 0xFFFF_0000 + 26))
+        + directory_of((0x9999, 5, 300_000, 200)),
+        "300000 numbers in a directory",
+    ),
+    "a second page": (
+        b"II*\0" + struct.pack("<L", 8) + directory_of((256, 4, 1, 8))[:-4] + struct.pack("<L", 26)
+        + directory_of((279, 4, 300_000, 200)),
+        "300000 numbers in a directory",
+    ),
+    "notes in notes": (
+        b"II*\0" + struct.pack("<L", 8) + b"".join(directory_of((0xA005, 4, 1, 26 + 18 * n)) for n in range(20)),
+        "more than 8 directories",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BOMBS)
+def test_a_tiff_of_more_than_any_picture_has_is_refused_unopened(what, monkeypatch):
     fine = tiff_of((273, 4, 16, 8), (279, 4, 16, 8), room=64)
     assert read_image(io.BytesIO(fine)).size_hw == (16, 16)
-    bomb = tiff_of((273, 4, 200_000, 8), (279, 4, 200_000, 8), room=800_000)
+    bomb, message = BOMBS[what]
     monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("opened"))
-    with pytest.raises(ImageError, match="has 200000 numbers in entry 273; expected at most 100000"):
+    with pytest.raises(ImageError, match=f"has {message}"):
         read_image(io.BytesIO(bomb))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -46,6 +48,36 @@ def test_nothing_behind_the_directory_moves():
 def test_notes_without_orientation_are_kept_as_they_are():
     data = exif_of(Make="A camera")
     assert take_orientation(data) == (1, data.removeprefix(PREFIX))
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("orientation", [None, 3, 6])
+def test_the_thumbnail_goes_and_the_sides_that_the_notes_give_are_those_that_are_seen(orientation, order):
+    def directory(following, *entries):
+        packed = b"".join(struct.pack(f"{order}HHL", *entry[:3]) + entry[3] for entry in entries)
+        return struct.pack(f"{order}H", len(entries)) + packed + struct.pack(f"{order}L", following)
+
+    def long(value):
+        return struct.pack(f"{order}L", value)
+
+    turned = [(0x0112, 3, 1, struct.pack(f"{order}HH", orientation, 0))] if orientation else []
+    first = directory(100, (0x010F, 2, 4, b"Cam\0"), *turned, (0x8769, 4, 1, long(60)))
+    notes = directory(0, (0xA002, 4, 1, long(96)), (0xA003, 4, 1, long(64)))
+    thumbnail = directory(0, (0x0201, 4, 1, long(150)), (0x0202, 4, 1, long(9)))
+    start = (b"II*\0" if order == "<" else b"MM\0*") + long(8)
+    data = ((start + first).ljust(60, b"\0") + notes).ljust(100, b"\0") + thumbnail
+    before = Image.Exif()
+    before.load(data)
+    assert before.get_ifd(ExifTags.IFD.IFD1) == {0x0201: 150, 0x0202: 9}
+    found, rest = take_orientation(data)
+    assert found == (orientation or 1)
+    after = Image.Exif()
+    after.load(rest)
+    assert after.get_ifd(ExifTags.IFD.IFD1) == {}
+    assert after[ExifTags.Base.Make] == "Cam"
+    sides = (64, 96) if orientation == 6 else (96, 64)
+    assert after.get_ifd(ExifTags.IFD.Exif) == {0xA002: sides[0], 0xA003: sides[1]}
+    assert len(rest) == len(data)
 
 
 def test_nothing_is_left_of_notes_that_were_an_orientation():

@@ -135,6 +135,21 @@ def test_an_input_is_never_replaced(restorer, folder, output):
     assert (folder / "in/a.png").read_bytes() == before
 
 
+@pytest.mark.parametrize("given", ["links/a.png", "links"])
+@pytest.mark.parametrize("kind", ["symbolic", "hard"])
+def test_what_a_link_leads_to_is_an_input_too(restorer, folder, given, kind):
+    draw("photos/a.png")
+    (folder / "links").mkdir()
+    if kind == "symbolic":
+        (folder / "links/a.png").symlink_to("../photos/a.png")
+    else:
+        (folder / "links/a.png").hardlink_to("photos/a.png")
+    before = (folder / "photos/a.png").read_bytes()
+    report = restore_files(restorer, [given], "photos", options=OVERWRITE)
+    assert "photos/a.png, which is an input; choose another output" in reasons(report)[0].replace(os.sep, "/")
+    assert (folder / "photos/a.png").read_bytes() == before
+
+
 @pytest.mark.parametrize("inputs", [["in"], ["other/a.png", "in"]])
 @pytest.mark.parametrize("output", ["in", "link", "in/deep/.."])
 def test_a_folder_cannot_be_input_and_output(restorer, folder, inputs, output):
@@ -487,7 +502,7 @@ def test_a_killed_run_loses_only_the_picture_under_work(restorer, folder):
         ):  # the writer may be a picture behind
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
-    left = folder / f"out/.half-{process.pid}.unfinished"
+    left = folder / f"out/.{'0' * 32}-{process.pid}.unfinished"
     left.write_text("half")
     done = stamps()
     report = restore_files(restorer, ["in"], "out")
@@ -708,6 +723,15 @@ def test_a_video_that_is_given_goes_to_its_own_program_and_one_in_a_folder_is_le
     assert seen == [([restorer], Path("clip.MKV"), Path("out/clip.MKV"), more)]
     assert len(report.restored) == 2
     assert len(restore_files(restorer, ["clip.MKV"], "out", options=options, codec="ffv1").skipped) == 1
+
+
+def test_a_quality_that_a_video_cannot_have_is_told_before_anything_is_restored(restorer, folder):
+    pytest.importorskip("av", reason="needs the extra video")
+    draw("a.png")
+    (folder / "clip.mp4").write_text("film")
+    with pytest.raises(ConfigError, match=r"crf is 60; expected 0 \(best\) to 51"):
+        restore_files(restorer, ["a.png", "clip.mp4"], "out", crf=60)
+    assert not (folder / "out").exists()
 
 
 def test_an_animation_in_a_folder_is_restored_logged_and_skipped(restorer, folder):

@@ -122,6 +122,8 @@ def test_the_digest_is_the_same_for_the_same_settings_and_another_for_others(mak
         next(other_weights.model.parameters()).mul_(1.001)
     turned = make_inverter()
     turned.ensemble = True
+    falling = make_inverter()
+    falling.ensemble = falling.upright = True
     elsewhere = make_inverter()
     elsewhere.local = False
     digests = [
@@ -130,6 +132,7 @@ def test_the_digest_is_the_same_for_the_same_settings_and_another_for_others(mak
         digest([make_inverter(num_cab=2)]),
         digest([make_inverter(), make_inverter()]),
         digest([turned]),
+        digest([falling]),
         digest([elsewhere]),
         digest(options=replace(options, stage=2)),
         digest(options=replace(options, stage="auto", budget_seconds=1)),

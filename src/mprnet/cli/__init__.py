@@ -43,7 +43,7 @@ def main() -> None:
     settle()
     try:
         app()
-    except MPRNetError as error:
+    except (MPRNetError, OSError) as error:  # such as a full disk
         typer.echo(f"mprnet: {error}", err=True)
         sys.exit(1)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -111,6 +112,9 @@ def restore(
     is_pipe = _PIPE in (*inputs, output)
     if is_pipe and len(inputs) > 1:
         raise ConfigError(f"a pipe takes one picture, but {len(inputs)} inputs are given; give {_PIPE} alone")
+    without_pipe = {"--log": log, "--codec": codec, "--crf": crf}
+    if is_pipe and (given := [name for name, value in without_pipe.items() if value is not None]):
+        raise ConfigError(f"{' and '.join(given)} are not for a pipe, which takes one picture; leave them out")
     restorers = [
         Restorer.from_pretrained(
             name,
@@ -175,7 +179,7 @@ def _bar() -> tuple[Bar, Callable[[Progress], None]]:
         console=console,
         transient=True,
         disable=not console.is_terminal,
-        redirect_stdout=sys.stdout.isatty(),  # what goes to a file or pipe is left alone
+        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),  # what goes to a file or pipe is left alone
     )
     row = bar.add_task("", total=None, timing="")
     skipped = 0
@@ -184,10 +188,9 @@ def _bar() -> tuple[Bar, Callable[[Progress], None]]:
         nonlocal skipped
         # Written to the streams themselves, which the bar redirects to lines above it.
         if isinstance(progress.outcome, Job):
-            sys.stdout.write(_plain(f"{progress.outcome.source} -> {progress.outcome.target}") + "\n")
-            sys.stdout.flush()
+            _tell(sys.stdout, f"{progress.outcome.source} -> {progress.outcome.target}")
         elif isinstance(progress.outcome, Failure):
-            sys.stderr.write(_plain(f"mprnet: {progress.outcome.reason}") + "\n")
+            _tell(sys.stderr, f"mprnet: {progress.outcome.reason}")
         skipped += isinstance(progress.outcome, Skipped)
         completed = max(progress.done + progress.fraction, bar.tasks[0].completed)  # the next one may be under work
         timing = ""
@@ -199,6 +202,14 @@ def _bar() -> tuple[Bar, Callable[[Progress], None]]:
         bar.update(row, description=name, total=progress.total, completed=completed, timing=timing)
 
     return bar, watch
+
+
+def _tell(stream: TextIO | None, line: str) -> None:
+    """Write a line; a stream that is closed or full is no reason to stop restoring."""
+    if stream is not None:
+        with suppress(OSError):
+            stream.write(_plain(line) + "\n")
+            stream.flush()
 
 
 def _plain(text: str) -> str:

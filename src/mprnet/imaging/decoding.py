@@ -30,6 +30,7 @@ import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError, _imaging
 
 from mprnet.errors import ImageError, MPRNetError
+from mprnet.imaging.directories import excess_in
 from mprnet.imaging.formats import HEADER_BYTES, recognise
 from mprnet.imaging.heif import open_heif
 from mprnet.imaging.metadata import exif_of, take_orientation
@@ -46,8 +47,6 @@ MAX_PIXELS = 128 * 1024 * 1024
 _KINDS = "PNG, JPEG, TIFF, WebP, BMP, GIF, AVIF or HEIF"
 _MAX_SCANS = 100  # of a JPEG; encoders make about ten, and each takes a walk over the whole picture
 _MAX_SEGMENTS = 10_000  # of a JPEG that is walked through; large notes take some hundred
-_MAX_NUMBERS = 100_000  # of one entry of a TIFF: strips and tiles of the largest pictures are fewer
-_BYTES = frozenset({1, 2, 6, 7})  # the kinds of entries of a TIFF that are kept as they are
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # of JPEG, but for those that stand in the middle of a scan
 _STRIP_PIXELS = 2**18
 _GREY_MODES = frozenset({"1", "L", "LA", "La"})
@@ -148,8 +147,8 @@ def open_header(source: PathLike | BinaryIO, name: str, max_pixels: int) -> Iter
             return
         if format_ == "WEBP":
             _check_size(name, *_webp_size(header), max_pixels)  # opening one takes memory for the whole picture
-        if format_ == "TIFF":
-            _check_tags(name, file)
+        if format_ == "TIFF" and (excess := excess_in(file)):
+            raise ImageError(f"{name} has {excess}")
         with Image.open(file, formats=(format_,)) as image:
             _check_size(name, *image.size, max_pixels)
             if format_ == "JPEG":
@@ -194,29 +193,6 @@ def _webp_size(header: bytes) -> tuple[int, int]:
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     width, height = struct.unpack_from("<HH", header, 26)
     return width & 0x3FFF, height & 0x3FFF
-
-
-def _check_tags(name: str, file: BinaryIO) -> None:
-    """Refuse a TIFF of more strips, tiles or other numbers than pictures have; Pillow makes objects of each.
-
-    Source:
-        TIFF 6.0, section 2; BigTIFF (Aware Systems).
-    """
-    header = file.read(16).ljust(16, b"\0")
-    order = "<" if header[:2] == b"II" else ">"
-    is_big = 43 in header[2:4]
-    head, entry = (
-        struct.Struct(f"{order}{'Q' if is_big else 'H'}"),
-        struct.Struct(f"{order}HH{'Q8' if is_big else 'L4'}x"),
-    )
-    (start,) = struct.unpack_from(f"{order}{'Q' if is_big else 'L'}", header, 8 if is_big else 4)
-    file.seek(min(start, 2**63 - 1))
-    (count,) = head.unpack(file.read(head.size).ljust(head.size, b"\0"))
-    data = file.read(min(count, 2**16) * entry.size)
-    file.seek(0)
-    for tag, kind, values in entry.iter_unpack(data[: len(data) // entry.size * entry.size]):
-        if values > _MAX_NUMBERS and kind not in _BYTES:
-            raise ImageError(f"{name} has {values} numbers in entry {tag}; expected at most {_MAX_NUMBERS}")
 
 
 def _check_scans(name: str, image: Image.Image, file: BinaryIO) -> None:

@@ -1,16 +1,20 @@
-"""The camera's notes (EXIF) of a picture: the orientation taken out, everything else left as it is.
+"""The camera's notes (EXIF) of a picture: what is no longer true taken out, everything else left as it is.
 
-Nothing is interpreted but the table of contents of the first directory, so that notes that programs do not agree on
-(those of the camera's maker, thumbnails) survive byte for byte. XMP and IPTC are not kept.
+That is the orientation, and the thumbnail, which shows the picture before. Nothing is interpreted but the tables of
+contents, so that notes that programs do not agree on (those of the camera's maker) survive byte for byte. XMP and IPTC
+are not kept.
 """
 
 from __future__ import annotations
 
+import io
 import struct
 from typing import TYPE_CHECKING, Any
 
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from mprnet.imaging.directories import excess_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +22,11 @@ if TYPE_CHECKING:
 PREFIX = b"Exif\0\0"
 """What stands before the notes in JPEG files."""
 
+SIDEWAYS = frozenset({5, 6, 7, 8})
+"""The orientations whose stored rows are the columns that are looked at."""
+
 _ENTRY_BYTES = 12
+_SIDES = (0xA002, 0xA003)  # of the whole picture: across, down
 _ASCII, _SHORT, _LONG = 2, 3, 4
 
 TEXTS = tuple(
@@ -40,10 +48,11 @@ DIRECTORIES = (int(ExifTags.IFD.Exif), int(ExifTags.IFD.GPSInfo))
 
 
 def take_orientation(exif: bytes | None) -> tuple[int, bytes | None]:
-    """Split EXIF data into the orientation, 1 to 8, and the rest.
+    """Split EXIF data into the orientation, 1 to 8, and the rest, without the thumbnail.
 
     The entry is cut out of its directory and the others move up, within the room the directory had: nothing else
-    moves, so that every offset stays true.
+    moves, so that every offset stays true. Nothing leads to the thumbnail any more. Where the orientation turns the
+    picture on its side, the width and height that the notes give change places.
 
     Args:
         exif: as files have it, with or without the `Exif` prefix.
@@ -53,27 +62,55 @@ def take_orientation(exif: bytes | None) -> tuple[int, bytes | None]:
         None where nothing is left.
 
     Source:
-        Exif 2.32, 4.5.2 and 4.6.4; TIFF 6.0, section 2.
+        Exif 2.32, 4.5.2, 4.6.3 and 4.6.4; TIFF 6.0, section 2.
     """
-    data = (exif or b"").removeprefix(PREFIX)
-    order = {b"II": "<", b"MM": ">"}.get(data[:2])
+    data = bytearray((exif or b"").removeprefix(PREFIX))
+    order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]))
     try:
         if order is None:
             return 1, None
         (start,) = struct.unpack_from(f"{order}L", data, 4)
-        (count,) = struct.unpack_from(f"{order}H", data, start)
-        end = start + 2 + count * _ENTRY_BYTES
-        for place in range(start + 2, end, _ENTRY_BYTES):
-            tag, kind, _, value = struct.unpack_from(f"{order}HHLH", data, place)
-            if tag == ExifTags.Base.Orientation:
-                moved = data[place + _ENTRY_BYTES : end + 4]  # the entries behind it, and where the next directory is
-                fewer = struct.pack(f"{order}H", count - 1)
-                rest = data[:start] + fewer + data[start + 2 : place] + moved + bytes(_ENTRY_BYTES) + data[end + 4 :]
-                is_known = kind == _SHORT and 1 <= value <= 8
-                return value if is_known else 1, rest if count > 1 else None
+        places, end = _places(data, order, start)
+        tail = min(end + 4, len(data))
+        data[end:tail] = bytes(tail - end)  # where the next directory is, the thumbnail's
+        place = places.get(ExifTags.Base.Orientation)
+        if place is None:
+            return 1, bytes(data)
+        _, kind, _, value = struct.unpack_from(f"{order}HHLH", data, place)
+        orientation = value if kind == _SHORT and 1 <= value <= 8 else 1
+        if orientation in SIDEWAYS and (notes := places.get(ExifTags.IFD.Exif)):
+            _swap_sides(data, order, *struct.unpack_from(f"{order}L", data, notes + 8))
     except struct.error:
         return 1, None  # the directory is cut off: no notes worth keeping
-    return 1, data
+    data[place:tail] = data[place + _ENTRY_BYTES : tail] + bytes(_ENTRY_BYTES)
+    left = (end - start - 2) // _ENTRY_BYTES - 1
+    struct.pack_into(f"{order}H", data, start, left)
+    return orientation, bytes(data) if left else None
+
+
+def _places(data: bytearray, order: str, start: int) -> tuple[dict[int, int], int]:
+    """Return where the entries of a directory are, by tag, and where they end.
+
+    Raises:
+        struct.error: they are cut off.
+    """
+    (count,) = struct.unpack_from(f"{order}H", data, start)
+    end = start + 2 + count * _ENTRY_BYTES
+    found: dict[int, int] = {}
+    for place in range(start + 2, end, _ENTRY_BYTES):
+        (tag,) = struct.unpack_from(f"{order}H10x", data, place)
+        found.setdefault(tag, place)
+    return found, end
+
+
+def _swap_sides(data: bytearray, order: str, start: int) -> None:
+    """Let the width and the height of the picture change places in the directory that starts there."""
+    try:
+        places, _ = _places(data, order, start)
+        width, height = (slice(places[tag] + 2, places[tag] + _ENTRY_BYTES) for tag in _SIDES)
+    except (struct.error, KeyError):
+        return  # they are cut off, or not said
+    data[width], data[height] = data[height], data[width]
 
 
 def exif_of(image: Image.Image, format_: str) -> bytes | None:
@@ -116,6 +153,8 @@ def texts_and_directories(exif: bytes) -> tuple[dict[int, str], dict[int, Mappin
     notes = Image.Exif()
     texts: dict[int, str] = {}
     directories: dict[int, Mapping[int, Any]] = {}
+    if excess_in(io.BytesIO(exif)):
+        return texts, directories
     try:
         notes.load(exif)
         texts = {tag: text for tag in TEXTS if isinstance(text := notes.get(tag), str)}

@@ -15,7 +15,7 @@ import torch
 from mprnet.errors import ConfigError, ImageError, MissingExtraError
 from mprnet.files import remove_unfinished
 from mprnet.imaging import Animation, Picture
-from mprnet.imaging.video import VideoReader
+from mprnet.imaging.video import VideoReader, choose_encoding
 from mprnet.restoration.journal import NAME, Entry, Journal, settings_of, sha256_of
 from mprnet.restoration.pictures import PictureOptions, Restored, load, restore, restore_animation, save
 from mprnet.restoration.pipeline import overlap
@@ -99,7 +99,8 @@ def restore_files(
         Report: the pictures made, those skipped, and the failures with their reasons.
 
     Raises:
-        ConfigError: no inputs, `output` does not fit them, a log is none of ours, or as `restore_picture`.
+        ConfigError: no inputs, `output` does not fit them, a log is none of ours, a video's codec or quality is none,
+            or as `restore_picture`; before anything is restored.
     """
     chosen = list(restorers) if isinstance(restorers, Sequence) else [restorers]
     if not chosen:
@@ -172,6 +173,10 @@ class _Run:
         settings = settings_of(restorers, options, **encoding._asdict()) if places else {}
         self._digest = str(settings.get("digest"))
         self.journals = {place: Journal(place, settings) for place in places}
+        for entry in entries:
+            if isinstance(entry, Job) and is_video(entry.source):
+                with suppress(ImageError, MissingExtraError):  # which are of this video alone, when its turn comes
+                    choose_encoding(entry.target, *encoding)
 
     def read(self, numbered: _Numbered, admit: Callable[[int], None]) -> _Step:
         _, entry = numbered

@@ -172,6 +172,7 @@ def settings_of(restorers: Sequence[Restorer], options: PictureOptions, **more: 
                 "local": restorer.local,
                 "crop_px": restorer.crop_px,
                 "ensemble": restorer.ensemble,
+                "upright": restorer.ensemble and restorer.upright,
                 "backend": restorer.backend.name,
                 "precision": restorer.backend.precision,
             }
@@ -202,6 +203,6 @@ def _parse(line: bytes) -> dict[str, Any]:
     """Return a line of the log; nothing where it was not written to its end."""
     try:
         parsed = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return parsed if isinstance(parsed, dict) else {}

@@ -81,6 +81,7 @@ def plan(
 
 def _without_clashes(wanted: list[Job | Failure], compare: bool) -> Iterator[Job | Failure]:
     sources = {_entry(job.source) for job in wanted if isinstance(job, Job)}
+    originals = {file for job in wanted if isinstance(job, Job) and (file := _file_of(job.source, links=True))}
     taken: dict[str, Path] = {}
     for job in wanted:
         if isinstance(job, Failure):
@@ -93,7 +94,7 @@ def _without_clashes(wanted: list[Job | Failure], compare: bool) -> Iterator[Job
             continue  # the same picture given twice
         reason = None
         for place, entry in zip(places, entries, strict=True):
-            if entry in sources:
+            if entry in sources or _file_of(place) in originals:
                 reason = f"{job.source} would be restored to {place}, which is an input; choose another output"
                 break
             if other := taken.get(entry):
@@ -196,6 +197,15 @@ def _is_pattern(given: PathLike) -> bool:
 def _entry(path: Path) -> str:
     """Name the place of a file or folder in one way only; a link to a file is a place of its own."""
     return os.path.realpath(path) if _is_folder(path) else str(Path(os.path.realpath(path.parent), path.name))
+
+
+def _file_of(path: Path, *, links: bool = False) -> tuple[int, int] | None:
+    """Tell what file stands at a place, whatever it is called there; of a link itself, or of what it leads to."""
+    try:
+        found = path.stat() if links else path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _is_within(path: Path, folder: Path) -> bool:
