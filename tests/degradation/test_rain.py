@@ -157,3 +157,10 @@ def test_some_pictures_stay_dry(draw, photograph):
         rainy = rain(clean, draw())
         dry = [torch.equal(picture, given) for picture, given in zip(rainy, clean, strict=True)]
         assert 10 < sum(dry) < 30
+
+
+def test_real_rain_falls_on_pictures_of_any_size():
+    large = torch.zeros(1, 3, 1, 2**24 + 9)
+    rainy = RainLayers((torch.rand(4, 64),), dry_share=0)(large, torch.Generator().manual_seed(0))
+    assert rainy.shape == large.shape
+    assert rainy.amax() > 0

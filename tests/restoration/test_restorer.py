@@ -372,6 +372,16 @@ def test_local_pooling_follows_the_training_crop(make_network, tmp_path):
         Restorer(make_network(), crop_px=12, local=False)
 
 
+def test_a_stage_that_was_never_trained_is_refused(make_network, tmp_path):
+    save_checkpoint(make_network(), tmp_path / "a.safetensors", metadata={"trained_stages": "1"})
+    restorer = Restorer.from_checkpoint(tmp_path / "a.safetensors")
+    picture = torch.rand(3, 16, 16)
+    assert restorer(picture, stage=1).shape == picture.shape
+    assert restorer.choose_stage((16, 16), 1e6) == 1
+    with pytest.raises(ConfigError, match="stage is 3, but of this network only stage 1 was trained"):
+        restorer(picture)
+
+
 def test_a_training_crop_that_is_no_number_is_one_clear_line(make_network, tmp_path):
     save_checkpoint(make_network(), tmp_path / "a.safetensors", metadata={"training_crop_px": "large"})
     with pytest.raises(CheckpointError, match="training_crop_px 'large'"):

@@ -84,3 +84,13 @@ def test_a_validation_pair_of_two_sizes_is_named_at_once(tiny, pairs):
     cv2.imwrite(str(pairs / "target" / "1.png"), np.zeros((24, 32, 3), dtype=np.uint8))
     with pytest.raises(MPRNetError, match=r"1\.png .*40×24 and 32×24; expected one size"):
         RecipeData(load_recipe(tiny, [f"validation={{pairs='{pairs}'}}"]))
+
+
+def test_validation_pictures_do_not_depend_on_the_seed_or_on_one_another(tiny, data):
+    def pictures(*changes):
+        return RecipeData(load_recipe(tiny, list(changes))).validation
+
+    one, other = pictures("seed=1"), pictures("seed=2")
+    for (degraded, _), (again, _) in zip(one, other, strict=True):
+        assert torch.equal(degraded, again)
+    assert torch.equal(pictures("validation.count=1")[0][0], one[0][0])

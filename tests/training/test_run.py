@@ -15,7 +15,7 @@ import torch
 
 from mprnet import training
 from mprnet.checkpoints import load_checkpoint, read_metadata, save_checkpoint
-from mprnet.errors import CheckpointError, ConfigError, MissingExtraError, TrainingError
+from mprnet.errors import CheckpointError, ConfigError, ImageError, MissingExtraError, TrainingError
 from mprnet.network import MPRNet, MPRNetConfig
 from mprnet.training import module, run
 from mprnet.training.callbacks import COLUMNS, Logs
@@ -107,6 +107,7 @@ def test_the_last_weights_restore_as_the_averaged_ones_do_in_half_precision(firs
         "task": "denoise",
         "training_crop_px": "16",
         "training_steps": "8",
+        "trained_stages": "3",
     }
 
 
@@ -344,6 +345,45 @@ def test_the_best_stays_the_best_when_a_resumed_run_gets_worse(finished, first_r
     assert float(rows(finished)[-1]["validation/psnr_db"]) < result.psnr_db
     assert (finished / "best.safetensors").read_bytes() == (first_run / "best.safetensors").read_bytes()
     assert read_metadata(finished / "last.safetensors")["training_steps"] == "9"
+
+
+def test_the_best_is_forgotten_where_other_pictures_are_looked_at(finished, tiny):
+    changes = ["optimization.steps=9", "validation.count=1", "optimization.rate=1", "optimization.ema_decay=0"]
+    result = train(training.load_recipe(tiny, changes), finished, resume=True)
+    assert float(rows(finished)[-1]["validation/psnr_db"]) == pytest.approx(result.psnr_db)
+    assert read_metadata(result.best)["training_steps"] == "9"
+
+
+def test_steps_add_up_over_runs_of_one_task_and_stages_that_were_never_trained_are_told(tiny, tmp_path):
+    def trained(folder, *changes):
+        return read_metadata(train(training.load_recipe(tiny, list(changes)), tmp_path / folder).last)
+
+    first = trained("a", "optimization.steps=2", "optimization.stages=1")
+    assert (first["training_steps"], first["trained_stages"]) == ("2", "1")
+    begun = ["network={}", f"weights={(tmp_path / 'a' / 'last.safetensors').as_posix()}"]
+    second = trained("b", "optimization.steps=3", *begun, "optimization.stages=2")
+    assert (second["training_steps"], second["trained_stages"]) == ("5", "2")
+    longer = training.load_recipe(tiny, ["optimization.steps=4", *begun, "optimization.stages=1"])
+    resumed = read_metadata(train(longer, tmp_path / "b", resume=True).last)
+    assert (resumed["training_steps"], resumed["trained_stages"]) == ("6", "2")
+    other = trained("c", "optimization.steps=1", *begun, "task=deblur", "degradation={}", "validation.degradation={}")
+    assert (other["training_steps"], other["trained_stages"]) == ("1", "3")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_bad_picture_is_one_line_and_loses_no_step(tiny, data, tmp_path, workers):
+    shutil.copytree(data, root := tmp_path / "data")
+    (root / "clean" / "9.png").write_bytes((root / "clean" / "0.png").read_bytes()[:200])
+    changes = [f"data.root={root.as_posix()}", f"data.workers={workers}", "optimization.steps=200"]
+    changes += ["validation.every=500"]
+    with pytest.raises(ImageError, match=r"9\.png is truncated or damaged") as raised:
+        train(training.load_recipe(tiny, changes), tmp_path / "run")
+    assert "\n" not in str(raised.value)
+    (root / "clean" / "9.png").unlink()
+    done = load(tmp_path / "run" / "last.ckpt")["global_step"]
+    changes[2] = f"optimization.steps={done + 1}"
+    result = train(training.load_recipe(tiny, changes), tmp_path / "run", resume=True)
+    assert read_metadata(result.last)["training_steps"] == str(done + 1)
 
 
 def test_changed_entries_are_listed(finished, tiny):

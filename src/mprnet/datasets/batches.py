@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from mprnet.datasets.folders import FolderPair, read_rgb
-from mprnet.errors import DataError
+from mprnet.errors import DataError, MPRNetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,16 +52,16 @@ class PictureSource:
         degradations: what may be done to them, each with its relative weight.
         shrink: a picture is first scaled by a factor drawn from this range; below 1, it takes the blocks of
             JPEG compression out of what is learned as detail.
-        soften_px: the crop is then softened by a Gaussian whose standard deviation is drawn from this range, target
-            and all: a photograph that is a little out of focus is to stay so.
         weight: how often this source is drawn, relative to the others.
+        soften_px: a crop is softened by a Gaussian whose standard deviation is drawn from this range, target
+            and all: a photograph that is a little out of focus is to stay so.
     """
 
     pictures: Sequence[Path]
     degradations: Sequence[tuple[Degradation, float]]
     shrink: tuple[float, float] = (1.0, 1.0)
-    soften_px: tuple[float, float] = (0.0, 0.0)
     weight: float = 1.0
+    soften_px: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,8 @@ class Growth:
 class CropBatches(IterableDataset[tuple[Tensor, Tensor]]):
     """An endless run of batches `(degraded, target)`, each `(batch, 3, crop_px, crop_px)`, float32 in [0, 1].
 
-    Batch number n depends on `seed` and n alone: worker processes, ranks and resumption change nothing.
+    Batch number n depends on `seed` and n alone: worker processes, ranks and resumption change nothing. Where a picture
+    cannot be read, a worker process hands the error on in place of the batch.
 
     Args:
         sources: where the crops come from.
@@ -128,7 +129,12 @@ class CropBatches(IterableDataset[tuple[Tensor, Tensor]]):
         worker = get_worker_info()
         offset, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
         for step in itertools.count(self.start + offset, stride):
-            yield self.make(step * self.ranks + self.rank)
+            try:
+                yield self.make(step * self.ranks + self.rank)
+            except MPRNetError as error:
+                if worker is None:
+                    raise
+                yield error  # type: ignore[misc] # raised there, PyTorch would make a page of it
 
     def make(self, number: int) -> tuple[Tensor, Tensor]:
         """Make batch `number`."""

@@ -79,6 +79,7 @@ class Restorer:
         ensemble: whether to average over the eight flips and rotations of each tile, for eight times the time.
         upright: whether what is undone has a direction, as rain has, which falls; the ensemble is then of the four
             flips alone, since rain that lies on its side is left where it is. Files say it by their task.
+        trained_stages: how many of the stages were ever trained; later ones are refused. Files say it.
         backend: the engine: `torch`, `compile` (torch, compiled), `openvino`, `onnx` (ONNX Runtime); or `auto`, the
             fastest of those installed, which is measured once and remembered.
         precision: what convolutions compute with: `fp32`, `bf16`, on a GPU `fp16`, with OpenVINO `int8`; or `auto`,
@@ -113,6 +114,7 @@ class Restorer:
         crop_px: int | None = None,
         ensemble: bool = False,
         upright: bool = False,
+        trained_stages: int = 3,
         backend: BackendName = "torch",
         precision: Precision = "fp32",
         int8: Path | None = None,
@@ -144,6 +146,7 @@ class Restorer:
         self.crop_px = CROP_PX if crop_px is None else crop_px
         self.ensemble = ensemble
         self.upright = upright
+        self.trained_stages = trained_stages
         is_local = self.crop_px >= CROP_PX if local == "auto" else local
         set_local_pooling(self.model, self.crop_px)  # which checks the size
         if not is_local:
@@ -246,6 +249,7 @@ class Restorer:
             crop_px=None if crop is None else int(crop),
             ensemble=ensemble,
             upright=task == "derain",
+            trained_stages=int(stages) if (stages := metadata.get("trained_stages")) in ("1", "2") else 3,
             tile_px=tile_px,
             backend=backend,
             precision=precision,
@@ -276,9 +280,9 @@ class Restorer:
         Raises:
             ImageError: another shape or dtype, values that are not finite or far outside [0, 1]; or the memory does
                 not suffice for the smallest tile.
-            ConfigError: `stage` is not 1, 2 or 3, or `strength` is outside [0, 1].
+            ConfigError: `stage` is not 1, 2 or 3 or was not trained, or `strength` is outside [0, 1].
         """
-        _check_choices(stage, strength)
+        self._check_choices(stage, strength)
         self._check(degraded)
         if strength == 0:
             progress(1)
@@ -308,7 +312,7 @@ class Restorer:
             >>> len(restorer.stages(torch.rand(3, 21, 13), stage=2).computed)
             2
         """
-        _check_choices(stage, 1)
+        self._check_choices(stage, 1)
         self._check(degraded)
         return StageOutputs(*self._restore_all(degraded, tuple(range(1, stage + 1)), 1, progress))
 
@@ -338,8 +342,8 @@ class Restorer:
         Raises:
             ImageError: another shape or dtype; `out` does not fit; the memory does not suffice for the smallest tile;
                 or the network gives values that are not numbers.
-            ConfigError: `stage` is not 1, 2 or 3, `strength` is outside [0, 1], or the network has another number of
-                channels than the picture.
+            ConfigError: `stage` is not 1, 2 or 3 or was not trained, `strength` is outside [0, 1], or the network has
+                another number of channels than the picture.
 
         Example:
             >>> from mprnet.network import MPRNet, MPRNetConfig
@@ -347,7 +351,7 @@ class Restorer:
             >>> restorer.restore_pixels(np.zeros((5, 9, 3), np.uint16)).dtype
             dtype('uint16')
         """
-        _check_choices(stage, strength)
+        self._check_choices(stage, strength)
         check_pixels(pixels)
         channels = self.model.config.in_channels
         if pixels.shape[2] not in (1, channels):
@@ -402,7 +406,7 @@ class Restorer:
             size_hw: height and width of the picture in pixels.
             stage: 1, 2 or 3.
         """
-        _check_choices(stage, 1)
+        self._check_choices(stage, 1)
         if not self._seconds_per_px:
             self._probe()
         # Of a stage that no picture has gone through, the cost tells in relation to one that some have.
@@ -417,7 +421,17 @@ class Restorer:
             size_hw: height and width of the picture in pixels.
             budget_seconds: what it may take.
         """
-        return next((stage for stage in (3, 2) if self.seconds(size_hw, stage) <= budget_seconds), 1)
+        later = range(self.trained_stages, 1, -1)
+        return next((stage for stage in later if self.seconds(size_hw, stage) <= budget_seconds), 1)
+
+    def _check_choices(self, stage: int, strength: float) -> None:
+        if stage not in (1, 2, 3):
+            raise ConfigError(f"stage is {stage!r}; expected 1, 2 or 3")
+        if stage > self.trained_stages:
+            trained = "stage 1 was" if self.trained_stages == 1 else "stages 1 and 2 were"
+            raise ConfigError(f"stage is {stage}, but of this network only {trained} trained; choose an earlier stage")
+        if not 0 <= strength <= 1:
+            raise ConfigError(f"strength is {strength}; expected 0 to 1")
 
     def _restore_all(
         self, degraded: Tensor, stages: tuple[int, ...], strength: float, progress: Callable[[float], None]
@@ -552,13 +566,6 @@ class Restorer:
             raise ImageError(
                 f"degraded has values from {low:g} to {high:g}; expected [0, 1]: divide 8-bit values by 255"
             )
-
-
-def _check_choices(stage: int, strength: float) -> None:
-    if stage not in (1, 2, 3):
-        raise ConfigError(f"stage is {stage!r}; expected 1, 2 or 3")
-    if not 0 <= strength <= 1:
-        raise ConfigError(f"strength is {strength}; expected 0 to 1")
 
 
 def _padded(size_hw: tuple[int, ...]) -> tuple[int, int]:

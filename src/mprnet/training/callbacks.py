@@ -16,6 +16,7 @@ import lightning.pytorch as pl
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
+from mprnet.errors import DataError, ImageError
 from mprnet.files import written_whole
 from mprnet.training.files import BEST, LAST
 
@@ -114,6 +115,9 @@ class Checkpoints(pl.Callback):
         folder: of the run.
         steps: of the whole run, which ends with a validation, whether one is due or not.
         every: steps between two validations.
+
+    Attributes:
+        forgets: whether the best PSNR of the run that is resumed counts no more, as other pictures are looked at.
     """
 
     def __init__(self, folder: Path, steps: int, every: int) -> None:
@@ -121,13 +125,15 @@ class Checkpoints(pl.Callback):
         self.steps = steps
         self.every = every
         self.best_psnr_db = float("-inf")
+        self.forgets = False
         self._asked_to_stop = False
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_psnr_db": self.best_psnr_db}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_psnr_db = state_dict["best_psnr_db"]
+        if not self.forgets:
+            self.best_psnr_db = state_dict["best_psnr_db"]
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -146,6 +152,10 @@ class Checkpoints(pl.Callback):
         self._save(trainer, LAST)
         if trainer.global_step < self.steps and self._stops(trainer):
             raise Stopped
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, DataError | ImageError):  # a file is bad; the weights are as good as before
+            self._save(trainer, LAST)
 
     @contextmanager
     def stopping_on_signals(self) -> Iterator[None]:

@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader
 
 from mprnet.datasets import CropBatches, FolderPair, PictureSource, list_pictures, pair_folders, read_rgb
 from mprnet.datasets.batches import PairSource
+from mprnet.datasets.degrade import seeded_generator
 from mprnet.degradation import Degradation, RainLayers, make_degradation, rain_layer
-from mprnet.errors import DataError
+from mprnet.errors import DataError, MPRNetError
 from mprnet.imaging import to_tensor
 from mprnet.training.recipe import Recipe
 
@@ -63,6 +64,11 @@ class RecipeData(pl.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Any]:
         return DataLoader(self.validation, batch_size=1)  # type: ignore[arg-type]  # a list is a data set
 
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        if isinstance(batch, MPRNetError):  # as a process that makes crops hands it on
+            raise batch
+        return batch
+
     def _sources(self) -> list[PictureSource | PairSource]:
         recipe, data = self.recipe, self.recipe.data
         drawn = make_degradation(recipe.task, recipe.degradation)
@@ -72,7 +78,7 @@ class RecipeData(pl.LightningDataModule):
             degradations = [(drawn, 1 - share), (self._rain_layers(), share)]
         sources: list[PictureSource | PairSource] = [
             PictureSource(
-                list_pictures(self.root / clean.folder), degradations, clean.shrink, clean.soften_px, clean.weight
+                list_pictures(self.root / clean.folder), degradations, clean.shrink, clean.weight, clean.soften_px
             )
             for clean in data.clean
         ]
@@ -88,11 +94,10 @@ class RecipeData(pl.LightningDataModule):
         if chosen.pairs:
             return [_read(pair) for pair in pair_folders(self.root / chosen.pairs)[: chosen.count]]
         degradation = make_degradation(self.recipe.task, chosen.degradation)
-        generator = torch.Generator().manual_seed(self.recipe.seed)
         pictures = []
         for path in list_pictures(self.root / chosen.clean)[: chosen.count]:
             clean = to_tensor(read_rgb(path))
-            degraded = degradation(clean[None], generator)[0]
+            degraded = degradation(clean[None], seeded_generator(0, path.stem))[0]  # the same for every run
             pictures.append((degraded.mul(255).round().div(255), clean))  # files hold 8 bits
         return pictures
 

@@ -6,7 +6,7 @@ import copy
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -19,6 +19,13 @@ LAST, BEST = "last", "best"
 """The two states of a run that are kept."""
 
 
+class Past(NamedTuple):
+    """What weights have been through: `steps` of the same task before a run, and the `stages` ever trained."""
+
+    steps: int
+    stages: int
+
+
 class RunFiles(TorchCheckpointIO):
     """Writes each checkpoint, and beside it its averaged weights as a `.safetensors` in half precision.
 
@@ -28,15 +35,18 @@ class RunFiles(TorchCheckpointIO):
     Args:
         model: a network of the run's shape; it is copied.
         metadata: what to write beside the weights.
+        past: what the weights had been through before the run.
     """
 
-    def __init__(self, model: MPRNet, metadata: Mapping[str, str]) -> None:
+    def __init__(self, model: MPRNet, metadata: Mapping[str, str], past: Past) -> None:
         self._model = copy.deepcopy(model).cpu()
         self._metadata = metadata
+        self._past = past
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
     ) -> None:
+        checkpoint |= {"past": self._past._asdict()}
         # The weights first: the checkpoint is what says that a step is done.
         self.export(checkpoint, Path(path).with_suffix(".safetensors"))
         with written_whole(Path(path)) as unfinished:
@@ -52,5 +62,9 @@ class RunFiles(TorchCheckpointIO):
         prefix = "model."
         weights = {name.removeprefix(prefix): value for name, value in checkpoint["state_dict"].items()}
         self._model.load_state_dict(weights)
-        metadata = {**self._metadata, "training_steps": str(checkpoint["global_step"])}
+        metadata = {
+            **self._metadata,
+            "training_steps": str(self._past.steps + checkpoint["global_step"]),
+            "trained_stages": str(self._past.stages),
+        }
         save_checkpoint(self._model, target, metadata=metadata, dtype=torch.float16, overwrite=True)

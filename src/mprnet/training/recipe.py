@@ -38,14 +38,14 @@ class CleanData:
     Args:
         folder: where they lie.
         shrink: range of factors they are scaled by, above 0, up to 1.
-        soften_px: range of the standard deviation, in pixels, of the Gaussian that then softens them.
         weight: how often they are drawn.
+        soften_px: range of the standard deviation, in pixels, of the Gaussian that softens them, once scaled.
     """
 
     folder: str
     shrink: tuple[float, float] = (1.0, 1.0)
-    soften_px: tuple[float, float] = (0.0, 0.0)
     weight: float = 1.0
+    soften_px: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         low, high = self.shrink

@@ -17,14 +17,16 @@ import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.utilities import rank_zero_only
 
+from mprnet import __version__
 from mprnet.backends.compiled import prepare_compiler
-from mprnet.checkpoints import load_checkpoint
+from mprnet.checkpoints import load_checkpoint, read_metadata
+from mprnet.degradation import make_degradation
 from mprnet.errors import CheckpointError, TrainingError
 from mprnet.files import remove_unfinished, written_whole
 from mprnet.network import MPRNet
 from mprnet.training.callbacks import Checkpoints, Logs, Stopped
 from mprnet.training.data import RecipeData
-from mprnet.training.files import BEST, LAST, RunFiles
+from mprnet.training.files import BEST, LAST, Past, RunFiles
 from mprnet.training.module import RestorationModule
 from mprnet.training.progress import ShownProgress
 from mprnet.training.recipe import Recipe
@@ -80,11 +82,15 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Traini
         prepare_compiler(device, "optimization.compile is true", "false")
     data = RecipeData(recipe)
     model = _network(recipe)
-    if resume:
-        _check_fits(model, checkpoint)
-    _prepare(folder, recipe)
+    past = _past(recipe)
     keeper = Checkpoints(folder, recipe.optimization.steps, recipe.validation.every)
-    files = RunFiles(model, {"task": recipe.task, "training_crop_px": str(recipe.data.last_crop_px)})
+    if resume:
+        past = _resumed(_opened(model, checkpoint).get("past"), past, recipe.optimization.stages)
+        changed = [line.partition(":")[0] for line in changes_since(folder, recipe)]
+        keeper.forgets = any(name.startswith(("validation.", "optimization.stages")) for name in changed)
+    _prepare(folder, recipe)
+    metadata = {"task": recipe.task, "training_crop_px": str(recipe.data.last_crop_px)}
+    files = RunFiles(model, metadata, past)
     callbacks = [
         EMAWeightAveraging(decay=recipe.optimization.ema_decay),
         Logs(folder, recipe.validation.log_every),
@@ -115,8 +121,22 @@ def changes_since(folder: str | Path, recipe: Recipe) -> list[str]:
     if not recorded.exists():
         return []
     before = _flat(json.loads(recorded.read_text(encoding="utf-8")))
-    now = _flat(json.loads(json.dumps(asdict(recipe))))
-    return [f"{name}: {before[name]} -> {now[name]}" for name in before if name in now and before[name] != now[name]]
+    now = _flat(json.loads(json.dumps(_everything(recipe))))
+    return [
+        f"{name}: {before.get(name, 'not said')} -> {now.get(name, 'not said')}"
+        for name in dict.fromkeys((*before, *now))
+        if before.get(name) != now.get(name)
+    ]
+
+
+def _everything(recipe: Recipe) -> dict[str, Any]:
+    """Return the entries of a recipe, and what its degradations are by themselves where it does not say."""
+    entries = asdict(recipe)
+    entries["degradation"] = asdict(make_degradation(recipe.task, recipe.degradation))  # type: ignore[call-overload]
+    if recipe.validation.clean:
+        drawn = make_degradation(recipe.task, recipe.validation.degradation)
+        entries["validation"]["degradation"] = asdict(drawn)  # type: ignore[call-overload]
+    return entries | {"mprnet": __version__}
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -131,7 +151,7 @@ def _prepare(folder: Path, recipe: Recipe) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     remove_unfinished(folder)
     with written_whole(folder / _RECIPE) as unfinished:
-        unfinished.write_text(json.dumps(asdict(recipe), indent=2), encoding="utf-8")
+        unfinished.write_text(json.dumps(_everything(recipe), indent=2), encoding="utf-8")
 
 
 def _network(recipe: Recipe) -> MPRNet:
@@ -142,10 +162,28 @@ def _network(recipe: Recipe) -> MPRNet:
         return MPRNet(recipe.config)
 
 
-def _check_fits(model: MPRNet, checkpoint: Path) -> None:
-    """Raise unless a run's checkpoint is whole and of the same network."""
+def _past(recipe: Recipe) -> Past:
+    """Return what the weights that a run begins with have been through."""
+    if not recipe.weights:
+        return Past(0, recipe.optimization.stages)
+    metadata = read_metadata(find_weights(recipe.weights))
+    steps = metadata.get("training_steps", "") if metadata.get("task") == recipe.task else ""
+    stages = metadata.get("trained_stages", "3")
+    return Past(
+        int(steps) if steps.isdecimal() else 0,
+        max(recipe.optimization.stages, int(stages) if stages in ("1", "2", "3") else 3),
+    )
+
+
+def _resumed(recorded: Mapping[str, int] | None, past: Past, stages: int) -> Past:
+    """Return the past that a checkpoint records, the stages trained from now on among it."""
+    return past if recorded is None else Past(recorded["steps"], max(recorded["stages"], stages))
+
+
+def _opened(model: MPRNet, checkpoint: Path) -> dict[str, Any]:
+    """Return what a run's checkpoint holds; raise unless it is whole and of the same network."""
     try:
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
         weights = {name.removeprefix("model."): value.shape for name, value in content["state_dict"].items()}
     except (OSError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).partition("\n")[0]
@@ -158,6 +196,7 @@ def _check_fits(model: MPRNet, checkpoint: Path) -> None:
         raise TrainingError(
             f"the recipe changes the network of the run in {checkpoint.parent} ({what}); begin a new run"
         )
+    return content
 
 
 @contextmanager
