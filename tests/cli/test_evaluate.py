@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from html import escape
 
 import numpy as np
 import pytest
@@ -47,6 +49,25 @@ def test_pairs_are_restored_scored_and_reported(command, pairs, weights, tmp_pat
     assert stored["settings"]["method"]["weights"] == "tiny.safetensors"
     assert (out / "results.csv").is_file()
     assert "[b]0" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_command_in_the_report_can_be_given_to_a_shell(command, pairs, tmp_path, monkeypatch):
+    mine, out = pairs.rename(tmp_path / "my pairs"), tmp_path / "out"
+    arguments = ["evaluate", "--task", "derain", "--dataset", "pairs", "--data", str(mine), "--method", "median"]
+    arguments += ["--limit", "1", "--report", str(out)]
+    monkeypatch.setattr("sys.argv", ["mprnet", *arguments])
+    assert command(*arguments).code == 0
+    assert escape(shlex.join(["mprnet", *arguments])) in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_another_stage_in_the_same_folder_is_one_clear_line(command, pairs, weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ("evaluate", "--task", "derain", "--dataset", "pairs", "--data", pairs, "--weights", weights)
+    assert command(*arguments, "--stage", 1, "--limit", 1).code == 0
+    answer = command(*arguments, "--limit", 1)
+    assert answer.code == 1
+    assert "outputs was ['stage1'], now it is" in answer.err
+    assert answer.err.count("\n") == 1
 
 
 def test_a_broken_picture_is_named_and_the_exit_code_says_so(command, pairs, weights, tmp_path):

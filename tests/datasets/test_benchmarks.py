@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from mprnet.datasets import BENCHMARKS, TRAINING_SETS, open_benchmark, open_pairs, open_training_set
+from mprnet.datasets import BENCHMARKS, TRAINING_SETS, open_benchmark, open_training_set
 from mprnet.errors import ConfigError, DataError, ImageError
 from mprnet.evaluation import PROTOCOLS
 from mprnet.imaging import read_image
@@ -332,18 +332,6 @@ def test_the_rain_sets_may_be_gathered_in_one_folder_already(tmp_path: Path, sav
 def test_no_rain_at_all_names_every_set_that_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"Rain13K was not found .* nor is there any of Rain14000, Rain1800, Rain800, "):
         open_training_set("rain", tmp_path)
-
-
-def test_any_folder_of_pairs_is_a_set_of_its_name(tmp_path: Path, save: Callable[..., Path]) -> None:
-    save("mine/input/b.jpg")
-    save("mine/target/b.png")
-    benchmark = open_pairs(tmp_path / "mine", task="deblur")
-    assert (benchmark.name, benchmark.task, benchmark.protocol) == ("mine", "deblur", "rgb")
-    assert benchmark.expected_count is None
-    assert [item.name for item in benchmark.items] == ["b"]
-    assert benchmark.items[0].read().target is not None
-    with pytest.raises(DataError, match="does not exist"):
-        open_pairs(tmp_path)
 
 
 def test_the_real_rain100h_opens_as_a_part(shared: Path) -> None:

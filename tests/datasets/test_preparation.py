@@ -236,6 +236,30 @@ def test_a_folder_with_other_pictures_or_settings_is_refused(gopro: Path, tmp_pa
     assert list(contents(tmp_path / "other")) == ["input/mine.png"]
 
 
+def test_pictures_of_another_origin_are_refused_even_under_the_same_names(
+    gopro: Path, tmp_path: Path, save: Callable[..., Path]
+) -> None:
+    prepare("gopro", gopro, tmp_path / "out", crops=GRID, allow_partial=True)
+    for side in ("blur", "sharp"):
+        for scene in SCENES:
+            for number in (47, 48):
+                save(f"same-names/train/{scene}/{side}/{number:06d}.png", height=24, width=40)
+        save(f"other-names/train/GOPR0384_11_00/{side}/000047.png", height=24, width=40)
+    before = contents(tmp_path / "out")
+    with pytest.raises(DataError, match=rf"{SCENES[0]}-000047 made from another file than that of .*same-names, by"):
+        prepare("gopro", tmp_path / "same-names", tmp_path / "out", crops=GRID, allow_partial=True)
+    with pytest.raises(DataError, match=rf"{SCENES[0]}-000047, which .*other-names has not; use the source"):
+        prepare("gopro", tmp_path / "other-names", tmp_path / "out", crops=GRID, allow_partial=True)
+    assert contents(tmp_path / "out") == before
+
+
+def test_a_log_that_does_not_note_the_origin_is_taken_as_it_is(gopro: Path, tmp_path: Path) -> None:
+    prepare("gopro", gopro, tmp_path / "out", crops=GRID, allow_partial=True)
+    log = tmp_path / "out" / LOG
+    log.write_text("".join(f"{line.split(chr(9))[0]}\n" for line in log.read_text().splitlines()))
+    assert prepare("gopro", gopro, tmp_path / "out", crops=GRID, allow_partial=True).earlier == 4
+
+
 def test_a_set_that_lies_as_input_and_target_is_not_written_into(tmp_path: Path, save: Callable[..., Path]) -> None:
     for side in ("input", "target"):
         save(f"{side}/1.png", height=24, width=24)
@@ -247,9 +271,11 @@ def test_a_set_that_lies_as_input_and_target_is_not_written_into(tmp_path: Path,
 
 def test_the_log_names_settings_and_finished_pictures(gopro: Path, tmp_path: Path) -> None:
     prepare("gopro", gopro, tmp_path / "out", crops=GRID, allow_partial=True)
-    first, *names = (tmp_path / "out" / LOG).read_text().splitlines()
+    first, *lines = (tmp_path / "out" / LOG).read_text().splitlines()
     assert json.loads(first) == {"set": "gopro", "crops": "GridCrops", "side_px": 16, "overlap_px": 8}
-    assert names == [f"{scene}-{number:06d}" for scene in SCENES for number in (47, 48)]
+    assert [line.split("\t")[0] for line in lines] == [
+        f"{scene}-{number:06d}" for scene in SCENES for number in (47, 48)
+    ]
 
 
 def test_a_worker_that_dies_is_one_line_and_what_was_made_stays(gopro: Path, tmp_path: Path) -> None:

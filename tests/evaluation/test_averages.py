@@ -25,9 +25,11 @@ with shared_work() as processes:
     means = PictureMeans()
     for name in processes.share(list(scores)):
         means.add(name, scores[name])
-    means.add("a", scores["a"])  # a sampler repeats pictures so that both processes get as many
+    means.add("a", scores["a"])  # what both processes have counts once
     alone = means.compute()
-    means.gather(processes)
+    for gathered in processes.gather(means.scores):
+        for name in gathered:
+            means.add(name, gathered[name])
     print(json.dumps({"rank": processes.rank, "alone": alone, "mean": means.compute(), "names": sorted(means.scores)}))
 assert not dist.is_initialized()
 """

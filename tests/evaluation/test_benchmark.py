@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -234,6 +235,76 @@ def test_results_of_other_settings_are_never_mixed_in(tmp_path):
     assert len(seen) == 2
 
 
+@pytest.mark.parametrize(
+    "make", [lambda folder: paired_set(folder, "deblur"), lambda folder: noisy_set(folder / "target", 10.0)]
+)
+def test_other_pictures_of_the_same_names_are_measured_again(tmp_path, make):
+    for folder, seeds in (("first", (0, 1)), ("second", (0, 2))):
+        for name, seed in zip("ab", seeds, strict=True):
+            for side, pixels in zip(("input", "target"), pair(seed), strict=True):
+                (tmp_path / folder / "pairs" / side).mkdir(parents=True, exist_ok=True)
+                write_image(pixels, tmp_path / folder / "pairs" / side / f"{name}.png")
+    evaluate(Run(make(tmp_path / "first" / "pairs"), halving()), tmp_path / "out")
+    seen = []
+    second = make(tmp_path / "second" / "pairs")
+    results = evaluate(Run(second, halving(seen)), tmp_path / "out")
+    assert len(seen) == 1
+    alone = evaluate(Run(second, halving()))
+    assert {n: i.scores for n, i in results.images.items()} == {n: i.scores for n, i in alone.images.items()}
+
+
+def test_a_picture_that_is_gone_is_no_longer_counted(tmp_path):
+    evaluate(Run(benchmark(1, b=pair(1)), halving()), tmp_path)
+    results = evaluate(Run(benchmark(1, b=ImageError("b.png is broken")), halving()), tmp_path)
+    assert (list(results.images), results.failed) == (["a"], {"b": "b.png is broken"})
+
+
+def test_results_without_hashes_are_measured_again(tmp_path):
+    evaluate(Run(benchmark(2), halving()), tmp_path)
+    stored = json.loads((tmp_path / "results.json").read_text())
+    for image in stored["images"].values():
+        del image["sha256"], image["is_warm"]
+    (tmp_path / "results.json").write_text(json.dumps(stored))
+    seen = []
+    assert evaluate(Run(benchmark(2), halving(seen)), tmp_path).is_complete
+    assert len(seen) == 2
+
+
+def test_other_stages_of_the_same_weights_are_another_run(tmp_path, weights):
+    evaluate(Run(benchmark(1), network(weights, stage=1)), tmp_path)
+    with pytest.raises(DataError, match=r"outputs was \['stage1'\], now it is \['stage1', 'stage2', 'stage3'\]"):
+        evaluate(Run(benchmark(1), network(weights)), tmp_path)
+
+
+def test_the_first_picture_of_a_size_tells_the_speed_only_where_it_is_alone():
+    shapes = {"a": (24, 32, 3), "b": (24, 32, 3), "c": (24, 32, 3), "d": (16, 32, 3)}
+    items = [Stored(name, pair(0, shape)) for name, shape in shapes.items()]
+    results = evaluate(Run(Benchmark("some-set", "deblur", items, None, "gopro"), halving()))
+    assert [image.is_warm for image in results.images.values()] == [False, True, True, False]
+    timed = [results.images[name] for name in "bcd"]
+    assert results.timed == timed
+    assert results.seconds_each == fmean(image.seconds for image in timed)
+    assert results.pixels_per_second == pytest.approx((2 * 24 + 16) * 32 / sum(image.seconds for image in timed))
+
+
+def test_a_stage_is_timed_when_it_is_warm(weights):
+    method = network(weights)
+    restorer, calls = method.restorer, []
+
+    class Counting:
+        model = restorer.model
+
+        def __call__(self, degraded, *, stage):
+            calls.append(stage)
+            if calls.count(stage) == 1:
+                time.sleep(0.5)  # as long as compiling takes
+            return restorer(degraded, stage=stage)
+
+    results = evaluate(Run(benchmark(1), replace(method, restorer=Counting())))
+    assert calls == [1, 1, 2, 2, 3, 3]
+    assert all(each.seconds < 0.5 for each in results.stages)
+
+
 def test_a_smaller_run_does_not_replace_a_larger_one(tmp_path):
     evaluate(Run(benchmark(3), halving()), tmp_path)
     with pytest.raises(DataError, match="results of 2 pictures that this run has not, the first is b"):
@@ -270,6 +341,21 @@ def test_several_methods_are_written_together(tmp_path):
     assert len(list(csv.DictReader((tmp_path / "results.csv").read_text().splitlines()))) == 8
     with pytest.raises(ConfigError, match="given twice"):
         evaluate_all([runs[0], runs[0]], tmp_path)
+
+
+def test_several_methods_do_not_replace_a_single_one_and_the_other_way_round(tmp_path):
+    runs = [Run(benchmark(1), halving()), Run(benchmark(1), replace(halving(), name="other"))]
+    seen = []
+    evaluate_all(runs[:1], tmp_path)
+    single = (tmp_path / "results.json").read_text()
+    with pytest.raises(DataError, match="holds the results of a single run; choose another folder, or overwrite them"):
+        evaluate_all([Run(benchmark(1), halving(seen)), runs[1]], tmp_path)
+    assert seen == []
+    assert (tmp_path / "results.json").read_text() == single
+    evaluate_all(runs, tmp_path, overwrite=True)
+    evaluate_all(runs, tmp_path)
+    with pytest.raises(DataError, match="holds the results of several methods; choose another folder, or overwrite"):
+        evaluate_all(runs[:1], tmp_path)
 
 
 def test_a_baseline_is_told_the_noise_only_where_it_asks_for_it():
@@ -344,7 +430,8 @@ half = Method("half", lambda degraded: {"restored": (degraded + 0.5) / 2}, ("res
 with shared_work() as processes:
     done = []
     run = Run(paired_set(Path(sys.argv[1]), "deblur"), half)
-    results = evaluate(run, Path(sys.argv[2]), processes=processes, watch=lambda watch: done.append(watch.name))
+    for _ in range(2):  # the second time nothing is left to do
+        results = evaluate(run, Path(sys.argv[2]), processes=processes, watch=lambda watch: done.append(watch.name))
     print(len(done), repr(tuple(results.mean())))
 """
 

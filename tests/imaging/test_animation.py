@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from mprnet.errors import ImageError
-from mprnet.imaging import Frame, Picture, is_animated, read_frames, read_image, write_frames, write_image
+from mprnet.imaging import Frame, Picture, read_frames, read_image, write_frames, write_image
+from mprnet.imaging.decoding import open_picture
 
 FORMATS = ["GIF", "WEBP", "PNG", "AVIF"]
 DURATIONS = [40, 100, 250]
@@ -41,7 +42,8 @@ def written(made, format_, **options):
 @pytest.mark.parametrize("format_", FORMATS)
 def test_every_frame_and_its_time_come_back(format_, alpha):
     file = written(frames(alpha=alpha), format_)
-    assert is_animated(file)
+    with open_picture(file, 10**6) as opened:
+        assert opened.is_animated
     animation = read_frames(file)
     assert (animation.count, animation.format, animation.size_hw) == (3, format_, (24, 32))
     found = list(animation.frames)
@@ -76,7 +78,8 @@ def test_a_file_of_one_picture_is_one_frame():
     file = io.BytesIO()
     write_image(frame(0), file, format="tiff")
     file.seek(0)
-    assert not is_animated(file)
+    with open_picture(file, 10**6) as opened:
+        assert not opened.is_animated
     animation = read_frames(file)
     assert animation.count == 1
     assert np.array_equal(next(animation.frames).picture.pixels, frame(0).pixels)

@@ -20,6 +20,7 @@ from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 
 from mprnet.errors import ConfigError, ImageError, MissingExtraError
 from mprnet.imaging import FORMATS, Picture, check_target, read_image, write_image
+from mprnet.imaging.decoding import decode, open_picture
 from mprnet.imaging.formats import HOLD_16_BITS, HOLD_ALPHA, format_named, recognise
 
 RANDOM = np.random.default_rng(0)
@@ -194,6 +195,61 @@ def test_profile_and_notes_are_kept_and_the_picture_is_not_turned_again(format_)
     assert (notes[ExifTags.Base.Make], notes[ExifTags.Base.Artist]) == ("A camera", "She")
     assert notes.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.MakerNote] == b"its own business" * 3
     assert notes.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] == (60, 10, 5)
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("format_", ["PNG", "TIFF", "JPEG", "BMP"])
+def test_how_many_pixels_make_an_inch_is_kept_and_turned(format_, depth):
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    file = io.BytesIO()
+    Image.fromarray(SMOOTH.astype(np.uint8)).save(file, "JPEG", exif=turned.tobytes(), dpi=(300, 150))
+    file.seek(0)
+    read = read_image(file)
+    assert read.dpi == (150, 300)
+    picture = replace(picture_of(depth=depth), dpi=read.dpi)
+    assert there_and_back(picture, format_).dpi == pytest.approx((150, 300), abs=0.02)
+
+
+@pytest.mark.parametrize("dpi", [None, (0, 0), (1e9, 1e9), ("a", 1), 5])
+def test_an_inch_of_no_sense_is_none(dpi):
+    file = io.BytesIO()
+    Image.new("L", (4, 4)).save(file, "BMP")
+    file.seek(0)
+    with open_picture(file, 100) as opened:
+        opened.image.info["dpi"] = dpi
+        assert decode(opened)[0].dpi is None
+
+
+def test_colours_that_only_code_points_tell_are_refused():
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), "teal").save(file, "PNG")
+    plain = file.getvalue()
+
+    def with_cicp(primaries, transfer):
+        chunk = b"cICP" + bytes([primaries, transfer, 0, 1])
+        return plain[:33] + struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + plain[33:]
+
+    assert read_image(io.BytesIO(with_cicp(1, 13))).size_hw == (8, 8)
+    with pytest.raises(ImageError, match=r"code points 9 and 16 \(wide gamut or HDR\) without a profile"):
+        read_image(io.BytesIO(with_cicp(9, 16)))
+
+
+@pytest.mark.parametrize("profile", [None, PROFILE])
+@pytest.mark.parametrize("format_", ["AVIF", "HEIF"])
+def test_wide_gamut_in_a_box_needs_a_profile(format_, profile):
+    if format_ == "HEIF":
+        pytest.importorskip("pillow_heif", reason="needs the extra heif")
+    file = io.BytesIO()
+    write_image(replace(picture_of(), icc_profile=profile), file, format=format_)
+    content = file.getvalue()
+    place = content.find(b"colrnclx") + 8
+    wide = content[:place] + struct.pack(">HH", 12, 13) + content[place + 4 :] if place >= 8 else content
+    if profile is not None:  # beside which an encoder may write no code points
+        assert read_image(io.BytesIO(wide)).icc_profile == PROFILE
+        return
+    with pytest.raises(ImageError, match="code points 12 and 13"):
+        read_image(io.BytesIO(wide))
 
 
 def test_notes_too_long_for_jpeg_do_not_lose_the_picture():

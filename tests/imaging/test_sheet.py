@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mprnet.errors import ImageError
-from mprnet.imaging import compare, contact_sheet, read_image, write_image
+from mprnet.imaging import compare, contact_sheet, read_image, sheet, write_image
 
 
 def picture(value: int, height: int = 40, width: int = 60) -> np.ndarray:
@@ -16,9 +17,9 @@ def picture(value: int, height: int = 40, width: int = 60) -> np.ndarray:
 
 
 def test_a_sheet_holds_every_picture_side_by_side_in_its_own_colours() -> None:
-    sheet = contact_sheet([[("before", picture(200)), ("after", picture(90))], [("third", picture(150))]])
+    laid = contact_sheet([[("before", picture(200)), ("after", picture(90))], [("third", picture(150))]])
     # Captions have grey edges of any value: only whole pictures count.
-    solid = {value: (sheet[:, :, 0] == value) for value in (200, 90, 150)}
+    solid = {value: (laid[:, :, 0] == value) for value in (200, 90, 150)}
     found = {
         value: np.argwhere(mask & np.roll(mask, -20, 0) & np.roll(mask, -20, 1)).min(axis=0)
         for value, mask in solid.items()
@@ -49,6 +50,28 @@ def test_folders_are_compared_by_name(tmp_path: Path) -> None:
     assert not (pixels == 10).all(axis=2).any(), "a picture without partner is left out"
     with pytest.raises(ImageError, match="exists"):
         compare([(tmp_path / "rainy", tmp_path / "dry")], out)
+
+
+def test_a_sheet_that_cannot_be_written_is_one_line_before_anything_is_read(tmp_path: Path, monkeypatch) -> None:
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        write_image(picture(1), tmp_path / folder / "x.png")
+    pairs = [(tmp_path / "a", tmp_path / "b")]
+    with pytest.raises(ImageError, match=r"s\.png cannot be written: (Not a directory|File exists)"):
+        compare(pairs, tmp_path / "a" / "x.png" / "s.png")
+    monkeypatch.setattr(sheet, "read_frames", lambda _: pytest.fail("read"))
+    with pytest.raises(ImageError, match=r"x\.png exists"):
+        compare(pairs, tmp_path / "a" / "x.png")
+
+
+def test_an_animation_shows_its_first_frame(tmp_path: Path) -> None:
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        frames = [Image.new("RGB", (60, 40), colour) for colour in ("red", "lime")]
+        frames[0].save(tmp_path / folder / "x.png", save_all=True, append_images=frames[1:])
+    compare([(tmp_path / "a", tmp_path / "b")], tmp_path / "s.png")
+    pixels = read_image(tmp_path / "s.png").pixels
+    assert (pixels == (255, 0, 0)).all(axis=2).sum() == 2 * 2400
 
 
 def test_folders_without_a_common_name_are_refused(tmp_path: Path) -> None:

@@ -688,6 +688,15 @@ def test_a_pattern_without_an_output_restores_beside(restorer, folder):
     assert files() == ["in/a.png", "in/a_restored.png", "in/b.jpg", "in/b_restored.jpg"]
 
 
+def test_a_pattern_without_an_output_leaves_out_what_it_made(restorer, folder):
+    draw("in/a.png", "in/own_restored.png")
+    restore_files(restorer, ["in/*"])
+    assert files() == ["in/a.png", "in/a_restored.png", "in/own_restored.png", "in/own_restored_restored.png"]
+    report = restore_files(restorer, ["in/*"], options=OVERWRITE)
+    assert [job.source.name for job in report.restored] == ["a.png", "own_restored.png"]
+    assert len(files()) == 4
+
+
 def test_a_pattern_without_a_match_is_a_failure(restorer, folder):
     draw("in/a.png")
     report = restore_files(restorer, ["in/*.webp", "in/a.png"], "out")

@@ -151,6 +151,15 @@ def test_a_stream_gets_the_format_of_the_input_or_what_is_asked_for(inverter, as
         assert (image.format, image.size) == (written, (5, 3))
 
 
+def test_a_stream_whose_format_cannot_hold_the_picture_is_refused_before_the_work(inverter):
+    source = io.BytesIO()
+    Image.new("RGBA", (5, 3), (1, 2, 3, 9)).save(source, "PNG")
+    source.seek(0)
+    with pytest.raises(ImageError, match="transparen"):
+        restore_picture([inverter], source, io.BytesIO(), options=PictureOptions(format="jpg"))
+    assert inverter.calls == []
+
+
 def test_an_animation_goes_through_a_pipe(inverter, animated):
     target = io.BytesIO()
     restore_picture([inverter], io.BytesIO(animated.read_bytes()), target)

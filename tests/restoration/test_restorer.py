@@ -277,6 +277,8 @@ def test_a_network_that_gives_no_numbers_is_one_clear_line(make_network):
     restorer = brighten(Restorer(make_network()), lambda tile: tile * torch.nan)
     with pytest.raises(ImageError, match="the network gives values that are not numbers"):
         restorer.restore_pixels(np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(ImageError, match="the network gives values that are not numbers"):
+        restorer(torch.zeros(3, 8, 8))
 
 
 @pytest.mark.parametrize("size_hw", [(1, 65535), (65535, 1)])

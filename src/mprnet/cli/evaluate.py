@@ -76,6 +76,7 @@ def evaluate(
 
     Interrupted, the same command goes on where it stopped. Under torchrun the processes share the pictures.
     """
+    import shlex
     import sys
 
     from rich.console import Console
@@ -116,7 +117,7 @@ def evaluate(
             raise typer.Exit(130) from None
         if processes.is_first:
             if any(results.images for results in found):
-                command = " ".join(["mprnet", *sys.argv[1:]])
+                command = shlex.join(["mprnet", *sys.argv[1:]])
                 write_report(folder / REPORT, found, examples_of(runs, found), command=command)
             _print(found)
             typer.echo(str(folder / REPORT))
@@ -210,7 +211,7 @@ def _print(found: Sequence[Results]) -> None:
     inputs = set()
     for results in found:
         sigma = [f"{results.settings['noise']['sigma']:g}"] if strength else []
-        each = f"{results.seconds / len(results.images):.3f}" if results.images else "–"
+        each = "–" if results.seconds_each is None else f"{results.seconds_each:.3f}"
         for output, mean in (results.means() or dict.fromkeys(results.outputs[-1:])).items():
             about, spent = [*sigma, results.settings["method"]["name"], output], each
             if output == "input":

@@ -1,7 +1,7 @@
 """Pictures to train and to measure on: published sets, paired folders, clean pictures, and pairs made of them."""
 
 from mprnet.datasets.batches import CropBatches, Growth, PairSource, PictureSource
-from mprnet.datasets.benchmarks import BENCHMARKS, Benchmark, open_benchmark, open_pairs
+from mprnet.datasets.benchmarks import BENCHMARKS, Benchmark, open_benchmark
 from mprnet.datasets.degrade import DegradeReport, degrade_folder
 from mprnet.datasets.folders import FolderPair, list_pictures, pair_folders, read_rgb
 from mprnet.datasets.layouts import Item, ItemPictures, PictureSet
@@ -26,7 +26,6 @@ __all__ = [
     "degrade_folder",
     "list_pictures",
     "open_benchmark",
-    "open_pairs",
     "open_training_set",
     "pair_folders",
     "prepare",

@@ -1,12 +1,11 @@
-"""The test sets of Table 1 of the paper, and any folder of pairs."""
+"""The test sets of Table 1 of the paper."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from mprnet.datasets.folders import pair_folders
-from mprnet.datasets.layouts import Files, Halves, ListFile, PictureSet, SetSpec, items_of
+from mprnet.datasets.layouts import Files, Halves, ListFile, PictureSet, SetSpec
 from mprnet.datasets.real_noise import DndBoxes, SiddBlocks
 from mprnet.errors import ConfigError
 
@@ -150,13 +149,3 @@ def open_benchmark(name: str, root: Path | str, *, allow_partial: bool = False) 
     spec = BENCHMARKS[name]
     items = spec.find(Path(root), allow_partial=allow_partial)
     return Benchmark(name, spec.task, items, spec.expected_count, spec.protocol)
-
-
-def open_pairs(root: Path | str, *, task: str = "", protocol: str = "rgb") -> Benchmark:
-    """Take any folder with `input/` and `target/` as a test set of the folder's name.
-
-    Raises:
-        DataError: see `mprnet.datasets.pair_folders`.
-    """
-    root = Path(root)
-    return Benchmark(root.resolve().name, task, items_of(pair_folders(root)), None, protocol)

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-from mprnet.datasets.folders import FolderPair, read_rgb
+from mprnet.datasets.folders import read_rgb
 from mprnet.errors import DataError, ImageError
 from mprnet.imaging import FORMATS
 
@@ -288,11 +288,6 @@ class PictureSet:
     task: str
     items: Sequence[Item]
     expected_count: int | None
-
-
-def items_of(pairs: Sequence[FolderPair]) -> list[Item]:
-    """Return the pairs of two folders as items."""
-    return [FileItem(*pair) for pair in pairs]
 
 
 def match(place: Path, pattern: str) -> dict[tuple[str, ...], Path]:

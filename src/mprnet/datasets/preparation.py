@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mprnet.datasets.folders import INPUT, TARGET, read_rgb
-from mprnet.datasets.layouts import FileItem, Item
+from mprnet.datasets.layouts import FileItem, HalvesItem, Item
 from mprnet.datasets.training_sets import open_training_set
 from mprnet.errors import ConfigError, DataError, ImageError
 from mprnet.files import written_whole
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LOG = "prepare.log"
-"""In the output folder: the settings as JSON, then the name of each finished picture, one a line."""
+"""In the output folder: the settings as JSON, then the name and the `_origin` of each finished picture, one a line."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def prepare(
     Args:
         name: a key of `TRAINING_SETS`.
         source: the folder of the set, or one that holds it.
-        out: the folder to make; it may hold what an earlier run with the same settings made.
+        out: the folder to make; it may hold what an earlier run with the same settings made of the same files.
         crops: how to cut; by default as the published training did, `DEFAULT_CROPS`.
         workers: processes that share the work.
         allow_partial: take a set whose count differs from the paper's.
@@ -160,6 +160,8 @@ def prepare(
     out = Path(out)
     settings = {"set": name, "crops": type(crops).__name__ if crops else "whole", **(asdict(crops) if crops else {})}
     finished = _begin(out, settings)
+    origins = {item.name: _origin(item) for item in items}
+    _check_origins(finished, origins, Path(source), out)
     waiting = [item for item in items if item.name not in finished]
     report = PrepareReport(earlier=len(items) - len(waiting))
     watch(Step(report.earlier, len(items)))
@@ -167,7 +169,7 @@ def prepare(
         for item, outcome in _results(partial(_prepare_item, out=out, crops=crops), waiting, workers):
             if isinstance(outcome, int):
                 report.pictures[item.name] = outcome
-                log.write(f"{item.name}\n")
+                log.write(f"{item.name}\t{origins[item.name]}\n")
                 log.flush()
             else:
                 report.failed[item.name] = outcome
@@ -176,8 +178,11 @@ def prepare(
     return report
 
 
-def _begin(out: Path, settings: dict[str, Any]) -> set[str]:
-    """Make the folders, or check that they are those of an earlier run; return what it finished."""
+def _begin(out: Path, settings: dict[str, Any]) -> dict[str, str]:
+    """Make the folders, or check that they are those of an earlier run; return what it finished and from which files.
+
+    The origin is empty where an earlier version did not note it.
+    """
     log = out / LOG
     first = json.dumps(settings)
     try:
@@ -198,7 +203,37 @@ def _begin(out: Path, settings: dict[str, Any]) -> set[str]:
             os.truncate(log, log.stat().st_size - len(lines[-1]))
     except OSError as error:
         raise DataError(f"{out} cannot be prepared: {error.strerror}") from error
-    return {line.decode() for line in lines[:-1]}
+    return dict(_finished(line.decode()) for line in lines[:-1])
+
+
+def _finished(line: str) -> tuple[str, str]:
+    """Return the name and the origin that a line of the log holds."""
+    name, tab, origin = line.rpartition("\t")
+    return (name, origin) if tab else (line, "")
+
+
+def _origin(item: Item) -> str:
+    """Tell the files of a picture from others that go by its name: bytes and time of each."""
+    match item:
+        case FileItem():
+            found = [item.degraded.stat(), item.target.stat()]
+        case HalvesItem():
+            found = [item.path.stat()]
+        case _:
+            found = []
+    return " ".join(f"{file.st_size}:{file.st_mtime_ns}" for file in found)
+
+
+def _check_origins(finished: dict[str, str], origins: dict[str, str], source: Path, out: Path) -> None:
+    """Refuse a source whose pictures are not those that an earlier run finished."""
+    for name, origin in finished.items():
+        if name not in origins:
+            what = f"{name}, which {source} has not"
+        elif origin not in ("", origins[name]):
+            what = f"{name} made from another file than that of {source}, by its size or time"
+        else:
+            continue
+        raise DataError(f"{out} holds {what}; use the source that it was made from, or another output")
 
 
 def _results(

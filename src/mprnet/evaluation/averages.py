@@ -81,8 +81,7 @@ def shared_work() -> Iterator[Processes]:
 class PictureMeans:
     """The mean of each measure over pictures, each picture counting once, as papers average.
 
-    Samplers of distributed loaders repeat pictures so that every process gets as many; since scores are kept by name,
-    what is repeated counts once all the same. Sums are exact, so that neither the order nor the processes matter.
+    Scores are kept by name, so that what is repeated counts once. Sums are exact: the order does not matter.
 
     Example:
         >>> means = PictureMeans()
@@ -99,21 +98,6 @@ class PictureMeans:
     def add(self, name: str, scores: Mapping[str, float]) -> None:
         """Take the scores of a picture; of those that come under one name the first are kept."""
         self.scores.setdefault(name, dict(scores))
-
-    def gather(self, processes: Processes | None = None) -> None:
-        """Take in what the other processes have: afterwards all hold the same. Every process has to call it.
-
-        Args:
-            processes: who shares the work; without it, those of torch's default process group, if there is one.
-        """
-        if processes is None:
-            is_shared = dist.is_available() and dist.is_initialized()
-            processes = Processes(dist.get_rank(), dist.get_world_size()) if is_shared else Processes()
-        merged: dict[str, dict[str, float]] = {}
-        for scores in processes.gather(self.scores):
-            for name, values in scores.items():
-                merged.setdefault(name, values)
-        self.scores = merged
 
     def compute(self) -> dict[str, float]:
         """Return the mean of each measure over the pictures; infinite where one of them is.

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,16 @@ from mprnet.checkpoints import read_metadata
 from mprnet.errors import ConfigError, DataError, ImageError
 from mprnet.evaluation.averages import Processes
 from mprnet.evaluation.protocols import Score, get_protocol, score
-from mprnet.evaluation.results import INPUT, TARGET, Journal, PictureResult, Results, StageResult, write_results
+from mprnet.evaluation.results import (
+    INPUT,
+    TARGET,
+    Journal,
+    PictureResult,
+    Results,
+    StageResult,
+    check_for_several,
+    write_results,
+)
 from mprnet.evaluation.submission import keep_unscored, write_submission
 from mprnet.network import SIZE_MULTIPLE, stage_costs
 
@@ -30,11 +39,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mprnet.datasets.benchmarks import Benchmark
-    from mprnet.datasets.layouts import Item
+    from mprnet.datasets.layouts import Item, ItemPictures
     from mprnet.restoration import Restorer
 
     Picture = NDArray[Any]
     Restore = Callable[[Picture], Mapping[str, Picture]]
+
+T = TypeVar("T")
 
 _ONE_PICTURE = (ImageError, DataError, OSError, MemoryError, torch.OutOfMemoryError)
 """What may be wrong with one picture and leaves the others to be measured."""
@@ -169,11 +180,14 @@ def evaluate_all(
 
     Raises:
         ConfigError: two runs have one label, or as `evaluate`.
-        DataError: as `evaluate`.
+        DataError: `folder` holds the results of a single run and there are several, or as `evaluate`.
     """
+    processes = processes or Processes()
     labels = [run.label for run in runs]
     if len(set(labels)) < len(labels):
         raise ConfigError(f"a method or a noise is given twice: {', '.join(labels)}")
+    if len(runs) > 1 and not overwrite:
+        _of_first(processes, lambda: check_for_several(folder))
     found = [
         evaluate(
             run,
@@ -185,7 +199,7 @@ def evaluate_all(
         )
         for run in runs
     ]
-    if len(runs) > 1 and (processes or Processes()).is_first:
+    if len(runs) > 1 and processes.is_first:
         write_results(folder, found)
     return found
 
@@ -202,7 +216,8 @@ def evaluate(
     """Restore the pictures of a test set and score them as its protocol says.
 
     A picture that cannot be read, restored or measured is named in the results and stops no other. Where several
-    processes share the work, all of them call this, and all get the same results.
+    processes share the work, all of them call this, and all get the same results. A picture that earlier runs measured
+    is measured again where its pixels, or those of its ground truth, are others now.
 
     Args:
         run: the test set and the method.
@@ -227,21 +242,25 @@ def evaluate(
     settings = _settings(run)
     expected = benchmark.expected_count or len(benchmark.items)
     results = Results(settings, method.outputs, len(items), expected, environment=_environment(method))
-    journal = _open_journal(folder, settings, processes, overwrite)
-    earlier = _earlier(journal, [item.name for item in items], processes)
+    journal = _open_journal(folder, settings, method.outputs, processes, overwrite)
+    earlier = _of_first(processes, lambda: _earlier(journal, items))
     if earlier:
-        results.images, results.stages = dict(earlier.images), earlier.stages
+        results.images = _unchanged(earlier.images, items, processes)
+        results.stages = earlier.stages if len(results.images) == len(earlier.images) else []
 
     mine = processes.share([item for item in items if item.name not in results.images])
     measured: dict[str, PictureResult] = {}
+    sizes: set[tuple[int, int]] = set()
     for done, item in enumerate(mine, 1):
         outcome = _outcome(item, run, folder)
         if isinstance(outcome, str):
             results.failed[item.name] = outcome
         else:
+            outcome = outcome._replace(is_warm=outcome.size_hw in sizes)
+            sizes.add(outcome.size_hw)
             measured[item.name] = outcome
             if journal:
-                journal.add(item.name, outcome, method.outputs)
+                journal.add(item.name, outcome)
         watch(Watch(item.name, done, len(mine), outcome))
 
     for images, failed in processes.gather((measured, results.failed)):
@@ -288,7 +307,8 @@ def _outcome(item: Item, run: Run, folder: Path | None) -> PictureResult | str:
 
 def _measure(item: Item, run: Run, folder: Path | None) -> PictureResult:
     method = run.method
-    degraded, target = item.read()
+    item_pictures = item.read()
+    degraded, target = item_pictures
     protocol = get_protocol(run.benchmark.protocol) if run.benchmark.protocol else None
     scores: dict[str, Score] = {}
     if protocol:
@@ -305,7 +325,17 @@ def _measure(item: Item, run: Run, folder: Path | None) -> PictureResult:
     elif folder:
         keep_unscored(folder, item.name, pictures[method.outputs[-1]])
     height, width = degraded.shape[:2]
-    return PictureResult((height, width), seconds, scores)
+    return PictureResult((height, width), seconds, scores, _sha256(item_pictures))
+
+
+def _sha256(pictures: ItemPictures) -> str:
+    """Tell the pixels of a picture and its ground truth from all others."""
+    digest = hashlib.sha256()
+    for picture in pictures:
+        if picture is not None:
+            digest.update(f"{picture.dtype.str}{picture.shape}".encode())
+            digest.update(picture.tobytes())
+    return digest.hexdigest()
 
 
 def _unit(picture: Picture) -> NDArray[np.float32]:
@@ -316,7 +346,10 @@ def _unit(picture: Picture) -> NDArray[np.float32]:
 
 
 def _time_stages(method: Method, items: Sequence[Item], results: Results) -> list[StageResult]:
-    """Measure what leaving the network after each stage takes, with the first picture that could be measured."""
+    """Measure what leaving the network after each stage takes, with the first picture that could be measured.
+
+    Each is done twice and the second time counts: the first may compile, or choose what computes.
+    """
     first = next(islice((item for item in items if item.name in results.images), 1), None)
     if method.restorer is None or first is None:
         return []
@@ -327,6 +360,7 @@ def _time_stages(method: Method, items: Sequence[Item], results: Results) -> lis
     costs = stage_costs(method.restorer.model.config, padded)
     timed = []
     for stage in method.stages:
+        method.restorer(tensor, stage=stage)
         start = time.perf_counter()
         method.restorer(tensor, stage=stage)
         seconds = time.perf_counter() - start
@@ -336,11 +370,15 @@ def _time_stages(method: Method, items: Sequence[Item], results: Results) -> lis
 
 
 def _open_journal(
-    folder: Path | None, settings: Mapping[str, Any], processes: Processes, overwrite: bool
+    folder: Path | None,
+    settings: Mapping[str, Any],
+    outputs: tuple[str, ...],
+    processes: Processes,
+    overwrite: bool,
 ) -> Journal | None:
     if folder is None:
         return None
-    journal = Journal(folder, settings, processes.rank)
+    journal = Journal(folder, settings, outputs, processes.rank)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if overwrite and processes.is_first:
@@ -352,23 +390,44 @@ def _open_journal(
     return journal
 
 
-def _earlier(journal: Journal | None, names: Sequence[str], processes: Processes) -> Results | None:
-    """Return what earlier runs found, the same in all processes, or raise in all of them."""
-    found: Results | DataError | None = None
-    if journal and processes.is_first:
+def _of_first(processes: Processes, look: Callable[[], T]) -> T:
+    """Return what the first process finds, the same in all of them, or raise its error in all of them."""
+    found: T | DataError | None = None
+    if processes.is_first:
         try:
-            found = journal.read()
+            found = look()
         except DataError as error:
             found = error
     found = processes.gather(found)[0]
     if isinstance(found, DataError):
         raise found
-    if found and (others := found.images.keys() - set(names)):
+    return cast("T", found)
+
+
+def _earlier(journal: Journal | None, items: Sequence[Item]) -> Results | None:
+    """Return what earlier runs found of these pictures."""
+    found = journal.read() if journal else None
+    if found and (others := found.images.keys() - {item.name for item in items}):
         raise DataError(
             f"the folder holds results of {len(others)} pictures that this run has not, the first is {min(others)}; "
             "choose another folder, or overwrite them"
         )
     return found
+
+
+def _unchanged(
+    earlier: Mapping[str, PictureResult], items: Sequence[Item], processes: Processes
+) -> dict[str, PictureResult]:
+    """Return those of earlier results whose pictures are still what was measured, the same in all processes."""
+    noted = [item for item in items if item.name in earlier and earlier[item.name].sha256]
+    same = []
+    for item in processes.share(noted):
+        try:
+            if _sha256(item.read()) == earlier[item.name].sha256:
+                same.append(item.name)
+        except _ONE_PICTURE:
+            continue  # measuring it says why it cannot be read
+    return {name: earlier[name] for names in processes.gather(same) for name in names}
 
 
 def _settings(run: Run) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def noisy_set(folder: Path, sigma: float, *, seed: int = 0, protocol: str | None
     The noise of a picture depends on `seed` and its name alone and is what `mprnet degrade --sigma` draws.
 
     Args:
-        folder: PNG and JPEG files.
+        folder: pictures of any format of `mprnet.imaging.FORMATS`, without its subfolders.
         sigma: standard deviation, of white = 255, above 0.
         seed: another one draws other noise.
         protocol: a key of `PROTOCOLS`; without one, `rgb`.

@@ -19,7 +19,7 @@ from mprnet.evaluation.benchmark import pictures_of
 from mprnet.evaluation.charts import Point, curves, histogram, scatter
 from mprnet.evaluation.paper import AVERAGE, paper_stages, table_with
 from mprnet.evaluation.protocols import PROTOCOLS
-from mprnet.evaluation.results import INPUT, TARGET, write_text
+from mprnet.evaluation.results import INPUT, TARGET, pixels_per_second, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -370,9 +370,14 @@ def _headline(results: Results) -> str:
         gain = f"{after.psnr - before.psnr:+.2f} dB over the input" if math.isfinite(before.psnr) else "no error at all"
         tiles.append(("PSNR", _db(after.psnr), gain))
         tiles.append(("SSIM", f"{after.ssim:.4f}", f"{after.ssim - before.ssim:+.4f} over the input"))
-    if results.images:
-        each = results.seconds / len(results.images)
-        tiles.append(("seconds a picture", f"{each:.3g}", f"{results.pixels_per_second / 1e6:.3g} megapixels a second"))
+    if results.seconds_each is not None:
+        tiles.append(
+            (
+                "seconds a picture",
+                f"{results.seconds_each:.3g}",
+                f"{results.pixels_per_second / 1e6:.3g} megapixels a second",
+            )
+        )
     tiles.append(("pictures", str(len(results.images)), f"protocol {results.settings['protocol'] or 'none'}"))
     return "".join(f"<div><small>{a}</small><strong>{b}</strong><small>{c}</small></div>" for a, b, c in tiles)
 
@@ -425,9 +430,8 @@ def _told(results: Results) -> str:
 
 
 def _speed(found: Sequence[Results]) -> str:
-    seconds = math.fsum(results.seconds for results in found)
-    pixels = sum(math.prod(image.size_hw) for results in found for image in results.images.values())
-    return f"{pixels / seconds / 1e6:.3g}" if seconds else "–"
+    timed = [image for results in found for image in results.timed]
+    return f"{pixels_per_second(timed) / 1e6:.3g}" if timed else "–"
 
 
 def _psnr(results: Results | None) -> float:

@@ -8,7 +8,9 @@ import json
 import math
 import os
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from mprnet.errors import DataError
@@ -17,7 +19,7 @@ from mprnet.evaluation.protocols import Score
 from mprnet.files import written_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 INPUT, TARGET = "input", "target"
@@ -47,11 +49,15 @@ class PictureResult(NamedTuple):
         size_hw: height and width in pixels.
         seconds: what restoring it took, without reading and scoring.
         scores: by `input` and by output, such as `stage3`; empty where there is no ground truth.
+        sha256: of the pixels that were measured, degraded picture and ground truth; empty where nobody noted it.
+        is_warm: whether its process had restored a picture of this size before.
     """
 
     size_hw: tuple[int, int]
     seconds: float
     scores: dict[str, Score]
+    sha256: str = ""
+    is_warm: bool = False
 
     @property
     def pixels_per_second(self) -> float:
@@ -63,14 +69,16 @@ class PictureResult(NamedTuple):
             "size_hw": list(self.size_hw),
             "seconds": self.seconds,
             "scores": {output: score._asdict() for output, score in self.scores.items()},
+            "sha256": self.sha256,
+            "is_warm": self.is_warm,
         }
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` returned."""
+        """Read what `to_dict` returned, also as earlier versions wrote it."""
         scores = {output: Score(**score) for output, score in stored["scores"].items()}
         height, width = stored["size_hw"]
-        return cls((height, width), stored["seconds"], scores)
+        return cls((height, width), stored["seconds"], scores, stored.get("sha256", ""), stored.get("is_warm", False))
 
 
 class StageResult(NamedTuple):
@@ -80,7 +88,7 @@ class StageResult(NamedTuple):
         stage: 1, 2 or 3.
         parameters: how many the stages up to this one use.
         macs: multiply-accumulates for a picture of `size_hw`.
-        seconds: for that picture, measured.
+        seconds: for that picture, measured the second time it is restored.
         size_hw: height and width in pixels.
     """
 
@@ -140,10 +148,20 @@ class Results:
         return math.fsum(image.seconds for image in self.images.values())
 
     @property
+    def timed(self) -> list[PictureResult]:
+        """The pictures that tell the speed; the first of a size in its process does only where none follows."""
+        warm = {image.size_hw for image in self.images.values() if image.is_warm}
+        return [image for image in self.images.values() if image.is_warm or image.size_hw not in warm]
+
+    @property
+    def seconds_each(self) -> float | None:
+        """What restoring a picture takes, the mean over `timed`; None where nothing was measured."""
+        return fmean(image.seconds for image in self.timed) if self.images else None
+
+    @property
     def pixels_per_second(self) -> float:
-        """The speed over all pictures, of one process."""
-        pixels = sum(math.prod(image.size_hw) for image in self.images.values())
-        return pixels / self.seconds if self.seconds else math.inf
+        """The speed over `timed`, of one process."""
+        return pixels_per_second(self.timed)
 
     def means(self) -> dict[str, Score]:
         """Return the mean scores over the measured pictures, by `input` and by output; empty without ground truth."""
@@ -177,6 +195,7 @@ class Results:
             "expected": self.expected,
             "complete": self.is_complete,
             "seconds": self.seconds,
+            "seconds_each": self.seconds_each,
             "pixels_per_second": self.pixels_per_second,
             "settings": self.settings,
             "outputs": list(self.outputs),
@@ -218,43 +237,41 @@ class Journal:
     Args:
         folder: where the journals of all processes lie, and `results.json` of a run that ended.
         settings: of this run.
+        outputs: of its method; results with others are those of another run.
         rank: of this process; each writes a journal of its own.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], rank: int = 0) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Any], outputs: tuple[str, ...], rank: int = 0) -> None:
         self._folder = folder
-        self._settings = dict(settings)
+        self._header = {"settings": dict(settings), "outputs": list(outputs)}
         self._own = folder / _JOURNALS.replace("*", str(rank))
 
     def read(self) -> Results | None:
         """Return what earlier runs of these settings found; None where there were none.
 
         Raises:
-            DataError: the folder has results of other settings, or they cannot be read.
+            DataError: the folder has results of other settings or of several methods, or they cannot be read.
         """
         earlier: Results | None = None
-        finished = self._folder / RESULTS_JSON
-        try:
-            if finished.exists():
-                stored = json.loads(finished.read_text(encoding="utf-8"))
-                self._check(finished, stored.get("settings"))
+        with _readable(self._folder):
+            stored = _finished(self._folder)
+            if "runs" in stored:
+                raise DataError(
+                    f"{self._folder} holds the results of several methods; choose another folder, or overwrite them"
+                )
+            if stored:
+                self._check(self._folder / RESULTS_JSON, stored)
                 earlier = Results.from_dict(stored)
             for path in sorted(self._folder.glob(_JOURNALS)):
                 header, *lines = _whole_lines(path) or [None]
                 if header is None:
                     continue
-                self._check(path, header.get("settings"))
-                earlier = earlier or Results(self._settings, tuple(header["outputs"]), 0)
+                self._check(path, header)
+                earlier = earlier or Results(header["settings"], tuple(header["outputs"]), 0)
                 earlier.images |= {line["name"]: PictureResult.from_dict(line) for line in lines}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(
-                f"{self._folder} holds results that cannot be read ({error}); choose another folder, or overwrite them"
-            ) from error
         return earlier
 
-    def add(self, name: str, image: PictureResult, outputs: tuple[str, ...]) -> None:
+    def add(self, name: str, image: PictureResult) -> None:
         """Write down what came of a picture, on the disk when this returns.
 
         Raises:
@@ -262,7 +279,7 @@ class Journal:
         """
         line = json.dumps({"name": name, **image.to_dict()}) + "\n"
         if not self._own.exists():
-            line = json.dumps({"settings": self._settings, "outputs": outputs}) + "\n" + line
+            line = json.dumps(self._header) + "\n" + line
         try:
             with self._own.open("a", encoding="utf-8") as file:
                 file.write(line)
@@ -292,16 +309,31 @@ class Journal:
         for path in (*self._folder.glob(_JOURNALS), self._folder / RESULTS_JSON, self._folder / RESULTS_CSV):
             path.unlink(missing_ok=True)
 
-    def _check(self, path: Path, settings: Any) -> None:
-        """Raise DataError unless the results of a file are of these settings."""
-        if settings == json.loads(json.dumps(self._settings)):
+    def _check(self, path: Path, stored: Mapping[str, Any]) -> None:
+        """Raise DataError unless the results of a file are of these settings and outputs."""
+        was, now = (
+            _flat({**header["settings"], "outputs": header["outputs"]})
+            for header in (stored, json.loads(json.dumps(self._header)))
+        )
+        if was == now:
             return
-        was, now = (_flat(each) for each in (settings or {}, self._settings))
         first = next((key for key in {**was, **now} if was.get(key) != now.get(key)), "settings")
         raise DataError(
             f"{path} holds results of another run: {first} was {was.get(first)}, now it is {now.get(first)}; "
             "choose another folder, or overwrite them"
         )
+
+
+def check_for_several(folder: Path) -> None:
+    """Make sure that the results of several methods would replace none of a single run.
+
+    Raises:
+        DataError: the folder has results of a single run, or they cannot be read.
+    """
+    with _readable(folder):
+        stored = _finished(folder)
+        if (stored and "runs" not in stored) or any(folder.glob(_JOURNALS)):
+            raise DataError(f"{folder} holds the results of a single run; choose another folder, or overwrite them")
 
 
 def write_results(folder: Path, runs: list[Results]) -> None:
@@ -327,9 +359,7 @@ def to_csv(runs: list[Results]) -> str:
     """
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
-    rows.writerow(
-        ["dataset", "method", "sigma", "picture", "height", "width", "seconds", "output", "psnr", "ssim", "failed"]
-    )
+    rows.writerow(_CSV_COLUMNS)
     for run in runs:
         noise = run.settings.get("noise") or {}
         first = (run.settings["dataset"], run.settings["method"]["name"], noise.get("sigma", ""))
@@ -355,6 +385,32 @@ def write_text(path: Path, text: str) -> None:
             unfinished.write_text(text, encoding="utf-8")
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def pixels_per_second(images: Sequence[PictureResult]) -> float:
+    """Return the speed over these pictures, of one process."""
+    seconds = math.fsum(image.seconds for image in images)
+    return sum(math.prod(image.size_hw) for image in images) / seconds if seconds else math.inf
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Say in one line that what a folder holds are no results as they are written here."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{folder} holds results that cannot be read ({error}); choose another folder, or overwrite them"
+        ) from error
+
+
+def _finished(folder: Path) -> dict[str, Any]:
+    """Return what `results.json` of a folder holds; nothing where there is none."""
+    path = folder / RESULTS_JSON
+    stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return stored
 
 
 def _whole_lines(path: Path) -> list[Any]:

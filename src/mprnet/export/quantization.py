@@ -72,6 +72,7 @@ def quantized(network: Any, crops: Iterable[Tensor]) -> Any:
     import nncf  # type: ignore[import-untyped, import-not-found, unused-ignore]
     from nncf.quantization.advanced_parameters import (  # type: ignore[import-untyped, import-not-found, unused-ignore]
         AdvancedQuantizationParameters,
+        OverflowFix,
     )
     from nncf.quantization.range_estimator import (  # type: ignore[import-untyped, import-not-found, unused-ignore]
         RangeEstimatorParametersSet,
@@ -92,7 +93,8 @@ def quantized(network: Any, crops: Iterable[Tensor]) -> Any:
                 validate=False,  # a network has either kind of pooling
             ),
             advanced_parameters=AdvancedQuantizationParameters(
-                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
+                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+                overflow_fix=OverflowFix.ENABLE,  # without VNNI, sums of two products have 16 bits
             ),
         )
 

@@ -1,6 +1,6 @@
 """Pictures: files to arrays to tensors and back, and the sizes that the network takes."""
 
-from mprnet.imaging.animation import Animation, Frame, is_animated, read_frames, write_frames
+from mprnet.imaging.animation import Animation, Frame, read_frames, write_frames
 from mprnet.imaging.decoding import MAX_PIXELS
 from mprnet.imaging.files import Subsampling, check_quality, check_target, read_image, target_format, write_image
 from mprnet.imaging.formats import FORMATS, HOLD_FRAMES
@@ -23,7 +23,6 @@ __all__ = [
     "compare",
     "contact_sheet",
     "crop",
-    "is_animated",
     "pad_to_multiple",
     "read_frames",
     "read_image",

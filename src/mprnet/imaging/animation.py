@@ -50,19 +50,6 @@ class Animation:
     size_hw: tuple[int, int]
 
 
-def is_animated(source: PathLike | BinaryIO) -> bool:
-    """Tell whether a file has several frames; pages of a TIFF and pictures of a HEIF are none.
-
-    Args:
-        source: a file, or a stream that can seek.
-
-    Raises:
-        ImageError: as `mprnet.imaging.read_image`.
-    """
-    with open_picture(source, MAX_PIXELS) as opened:
-        return opened.format in HOLD_FRAMES and bool(getattr(opened.image, "is_animated", False))
-
-
 def read_frames(source: PathLike | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Animation:
     """Open an animated file; one frame at a time is in memory. A file of one picture has one frame.
 

@@ -31,9 +31,9 @@ from PIL import Image, ImageCms, UnidentifiedImageError, _imaging
 
 from mprnet.errors import ImageError, MPRNetError
 from mprnet.imaging.directories import excess_in
-from mprnet.imaging.formats import HEADER_BYTES, recognise
+from mprnet.imaging.formats import HEADER_BYTES, HOLD_FRAMES, recognise
 from mprnet.imaging.heif import open_heif
-from mprnet.imaging.metadata import exif_of, take_orientation
+from mprnet.imaging.metadata import SIDEWAYS, exif_of, take_orientation
 from mprnet.imaging.picture import Picture
 
 if TYPE_CHECKING:
@@ -48,6 +48,13 @@ _KINDS = "PNG, JPEG, TIFF, WebP, BMP, GIF, AVIF or HEIF"
 _MAX_SCANS = 100  # of a JPEG; encoders make about ten, and each takes a walk over the whole picture
 _MAX_SEGMENTS = 10_000  # of a JPEG that is walked through; large notes take some hundred
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # of JPEG, but for those that stand in the middle of a scan
+_CODE_POINTS = {
+    "PNG": re.compile(rb"\0\0\0\x04cICP(.)(.)", re.DOTALL),
+    **dict.fromkeys(("AVIF", "HEIF"), re.compile(rb"colrnclx\0(.)\0(.)", re.DOTALL)),
+}
+_CODE_POINTS_WITHIN = 2**16  # bytes from the start: what describes a picture stands before it
+_PRIMARIES, _TRANSFERS = frozenset({1, 2, 5, 6, 7}), frozenset({1, 2, 6, 13, 14, 15})  # sRGB, television, not said
+_MAX_DPI = 65_535
 _STRIP_PIXELS = 2**18
 _GREY_MODES = frozenset({"1", "L", "LA", "La"})
 _COLOUR_MODES = frozenset({"P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"})
@@ -85,6 +92,11 @@ class OpenFile:
     format: str
     name: str
     file: BinaryIO
+
+    @property
+    def is_animated(self) -> bool:
+        """Whether it has several frames; pages of a TIFF and pictures of a HEIF are none."""
+        return self.format in HOLD_FRAMES and bool(getattr(self.image, "is_animated", False))
 
 
 def name_of(source: PathLike | BinaryIO) -> str:
@@ -143,7 +155,9 @@ def open_header(source: PathLike | BinaryIO, name: str, max_pixels: int) -> Iter
         if format_ is None:
             raise ImageError(f"{name} is no picture of a kind that is read here; expected {_KINDS}")
         if format_ == "HEIF":
-            yield OpenFile(open_heif(file, name, max_pixels), format_, name, file)
+            image = open_heif(file, name, max_pixels)
+            _check_code_points(name, image, file, format_)
+            yield OpenFile(image, format_, name, file)
             return
         if format_ == "WEBP":
             _check_size(name, *_webp_size(header), max_pixels)  # opening one takes memory for the whole picture
@@ -153,6 +167,7 @@ def open_header(source: PathLike | BinaryIO, name: str, max_pixels: int) -> Iter
             _check_size(name, *image.size, max_pixels)
             if format_ == "JPEG":
                 _check_scans(name, image, file)
+            _check_code_points(name, image, file, format_)
             yield OpenFile(image, format_, name, file)
 
 
@@ -193,6 +208,24 @@ def _webp_size(header: bytes) -> tuple[int, int]:
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     width, height = struct.unpack_from("<HH", header, 26)
     return width & 0x3FFF, height & 0x3FFF
+
+
+def _check_code_points(name: str, image: Image.Image, file: BinaryIO, format_: str) -> None:
+    """Refuse colours that only code points tell from those of sRGB: nothing that is written would say so.
+
+    Source:
+        ITU-T H.273, tables 2 and 3; PNG, third edition, 11.3.2.6 (cICP); ISO/IEC 23008-12, 6.5.5 (colr).
+    """
+    if format_ not in _CODE_POINTS or image.info.get("icc_profile"):
+        return
+    place = file.tell()
+    found = _CODE_POINTS[format_].search(_rewound(file).read(_CODE_POINTS_WITHIN))
+    file.seek(place)
+    if found and not (found[1][0] in _PRIMARIES and found[2][0] in _TRANSFERS):
+        raise ImageError(
+            f"{name} has colours of code points {found[1][0]} and {found[2][0]} (wide gamut or HDR) without a "
+            "profile, which is not supported; convert it to sRGB, or give it a profile"
+        )
 
 
 def _check_scans(name: str, image: Image.Image, file: BinaryIO) -> None:
@@ -254,12 +287,13 @@ def decode(opened: OpenFile) -> tuple[Picture, int]:
         _load(image, opened.format)
         pixels, alpha = _shallow(image)
     orientation, exif = take_orientation(exif_of(image, opened.format))
+    dpi = _dpi(image, orientation in SIDEWAYS)
     if opened.format in ("TIFF", "HEIF"):
         orientation = 1  # these decoders have turned the picture
     profile = image.info.get("icc_profile")
     if stored_as == "CMYK" or not isinstance(profile, bytes):  # it was used; or damaged, where a TIFF has numbers in it
         profile = None
-    picture = Picture(pixels, alpha, profile or None, exif, opened.format, stored_as)
+    picture = Picture(pixels, alpha, profile or None, exif, opened.format, stored_as, dpi)
     return picture, orientation
 
 
@@ -292,6 +326,17 @@ def _check_samples(opened: OpenFile) -> None:
         kind = f"samples of kind {image.mode}"
     if kind is not None:
         raise ImageError(f"{name} has {kind}, which is not supported; convert it to RGB or grey of 8 or 16 bits")
+
+
+def _dpi(image: Image.Image, is_sideways: bool) -> tuple[float, float] | None:
+    """Return how many pixels an inch a file wants across and down, as it is looked at; None where it makes no sense."""
+    try:
+        across, down = (float(number) for number in image.info["dpi"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    if not (1 <= across <= _MAX_DPI and 1 <= down <= _MAX_DPI):
+        return None
+    return (down, across) if is_sideways else (across, down)
 
 
 def _load(image: Image.Image, format_: str) -> None:

@@ -13,8 +13,9 @@
 
 A file is measured before it is decoded, and written whole or not at all. Grey that a format does not hold becomes RGB,
 as palettes do; CMYK becomes sRGB, through its profile where it has one, and so does what is written with a profile to
-BMP or GIF; AVIF and HEIF of 10 or 12 bits are rounded to 8. What cannot be kept (floating-point samples, several
-pages, animations where one picture is asked for) is refused rather than silently lost.
+BMP or GIF; AVIF and HEIF of 10 or 12 bits are rounded to 8. PNG, TIFF, JPEG and BMP keep how many pixels make an inch.
+What cannot be kept (floating-point samples, several pages, animations where one picture is asked for, wide gamut or HDR
+that no profile describes) is refused rather than silently lost.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from torch import Tensor
 from mprnet.errors import ConfigError, ImageError
 from mprnet.files import written_whole
 from mprnet.imaging.decoding import MAX_PIXELS, PathLike, decode, name_of, open_picture, upright
-from mprnet.imaging.formats import FORMATS, HOLD_16_BITS, HOLD_FRAMES, check_holds, format_named
+from mprnet.imaging.formats import FORMATS, HOLD_16_BITS, check_holds, format_named
 from mprnet.imaging.heif import check_heif, save_heif
 from mprnet.imaging.metadata import PREFIX
 from mprnet.imaging.picture import Picture
@@ -73,7 +74,7 @@ def read_image(source: PathLike | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> 
 
 def _read(source: PathLike | BinaryIO, max_pixels: int) -> tuple[Picture, int]:
     with open_picture(source, max_pixels) as opened:
-        if opened.format in HOLD_FRAMES and getattr(opened.image, "is_animated", False):
+        if opened.is_animated:
             raise ImageError(f"{opened.name} has an animation; expected one picture (read_frames reads every frame)")
         return decode(opened)
 
@@ -236,6 +237,8 @@ def save_options(
         options["icc_profile"] = picture.icc_profile
     if picture.exif is not None and (format_ != "JPEG" or len(picture.exif) <= _JPEG_EXIF_BYTES):
         options["exif"] = PREFIX + picture.exif
+    if picture.dpi is not None and format_ in ("PNG", "JPEG", "BMP"):
+        options["dpi"] = picture.dpi
     if format_ in _QUALITY:
         options["quality"] = quality or _QUALITY[format_]
     if format_ in _SUBSAMPLED and not picture.is_grey:

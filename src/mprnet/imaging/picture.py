@@ -31,6 +31,7 @@ class Picture:
             pixels have already.
         format: what the file was: one of `mprnet.imaging.FORMATS`' values, or `PPM`.
         stored_as: how the file had the colours, in Pillow's words: `RGB`, `L`, `P`, `CMYK`, …
+        dpi: pixels an inch across and down, at which it is meant to be printed; None where the file does not say.
 
     Raises:
         ImageError: another shape or dtype.
@@ -42,6 +43,7 @@ class Picture:
     exif: bytes | None = None
     format: str | None = None
     stored_as: str | None = None
+    dpi: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         check_pixels(self.pixels)

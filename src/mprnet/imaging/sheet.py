@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mprnet.errors import ImageError
-from mprnet.imaging.files import read_image, write_image
+from mprnet.imaging.animation import read_frames
+from mprnet.imaging.files import check_target, write_image
 from mprnet.imaging.formats import FORMATS
 from mprnet.imaging.pixels import to_8_bits
 
@@ -56,7 +57,7 @@ def contact_sheet(
 
 
 def compare(pairs: Sequence[tuple[Path, Path]], out: Path, *, cell_px: int = CELL_PX, overwrite: bool = False) -> None:
-    """Write a sheet of pictures before and after, a row each, matched by name.
+    """Write a sheet of pictures before and after, a row each, matched by name; of animations the first frames.
 
     Args:
         pairs: folders of pictures before and after.
@@ -68,6 +69,7 @@ def compare(pairs: Sequence[tuple[Path, Path]], out: Path, *, cell_px: int = CEL
         ImageError: a folder does not exist, no name stands in both folders of a pair, a picture cannot be read,
             or the sheet cannot be written.
     """
+    check_target(out, overwrite)
     rows = []
     for before, after in pairs:
         first, second = _by_name(before), _by_name(after)
@@ -77,13 +79,21 @@ def compare(pairs: Sequence[tuple[Path, Path]], out: Path, *, cell_px: int = CEL
         columns = ((before, first), (after, second))
         rows += [
             [
-                (f"{folder.name or folder}: {paths[name].name}", to_8_bits(read_image(paths[name]).rgb()))
+                (f"{folder.name or folder}: {paths[name].name}", _small(paths[name], cell_px))
                 for folder, paths in columns
             ]
             for name in names
         ]
-    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImageError(f"{out} cannot be written: {error.strerror or error}") from error
     write_image(contact_sheet(rows, cell_px=cell_px), out, overwrite=overwrite)
+
+
+def _small(path: Path, cell_px: int) -> NDArray[np.uint8]:
+    """Read a picture, of an animation the first frame, no larger than it will be seen."""
+    return np.asarray(_shrink(to_8_bits(next(read_frames(path).frames).picture.rgb()), cell_px))
 
 
 def _by_name(folder: Path) -> dict[str, Path]:

@@ -43,6 +43,8 @@ def write_png(picture: Picture, file: BinaryIO) -> None:
     chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, picture.depth, colour_type, 0, 0, 0))
     if picture.icc_profile is not None:
         chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(picture.icc_profile))
+    if picture.dpi is not None:
+        chunk(b"pHYs", struct.pack(">IIB", *(round(dots / 0.0254) for dots in picture.dpi), 1))  # a metre
     if picture.exif is not None:
         chunk(b"eXIf", picture.exif)
     squeeze = zlib.compressobj()
@@ -111,6 +113,9 @@ def write_tiff(picture: Picture, file: BinaryIO) -> None:
         **{tag: _texts(text) for tag, text in texts.items()},
         **{tag: _longs(offset) for tag, offset in pointers.items()},
     }
+    if picture.dpi is not None:
+        entries_by_tag |= {tag: _ratio(dots) for tag, dots in zip((282, 283), picture.dpi, strict=True)}
+        entries_by_tag[296] = _shorts(2)  # an inch
     if picture.alpha is not None:
         entries_by_tag[338] = _shorts(2)  # alpha that the colours are not multiplied by
     if picture.icc_profile is not None:
@@ -140,6 +145,10 @@ def _shorts(*values: int) -> tuple[int, int, bytes]:
 
 def _longs(*values: int) -> tuple[int, int, bytes]:
     return 4, len(values), struct.pack(f"<{len(values)}L", *values)
+
+
+def _ratio(value: float) -> tuple[int, int, bytes]:
+    return 5, 1, struct.pack("<LL", round(value * 10_000), 10_000)
 
 
 def _texts(text: str) -> tuple[int, int, bytes]:

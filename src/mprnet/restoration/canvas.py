@@ -59,6 +59,7 @@ class TensorCanvas:
         degraded = self.read(rows, columns)
         pictures = strip[..., : degraded.shape[2], : degraded.shape[3]].clamp_(0, 1).chunk(len(self._restored))
         for whole, picture in zip(self._restored, pictures, strict=True):
+            _check_numbers(picture)
             whole[..., rows, columns] = _blend(degraded, picture, self._strength)
 
 
@@ -88,18 +89,22 @@ class PixelCanvas:
         picture = strip[0, :, : stored.shape[1], : stored.shape[2]].clamp_(0, 1)
         if len(stored) < len(picture):
             picture = picture.mean(dim=0, keepdim=True)
+        _check_numbers(picture)
         picture = _blend(stored, picture, self._strength)
-        if bool(picture.isnan().any()):
-            raise ImageError(
-                "the network gives values that are not numbers (NaN); its weights are damaged, or their dtype is too "
-                "narrow for it"
-            )
         self._restored[rows, columns] = to_pixels(picture, depth=8 if self._restored.itemsize == 1 else 16)
 
 
 def _covered(size_hw: tuple[int, int], top: int, strip: Tensor) -> tuple[slice, slice]:
     height, width = size_hw
     return slice(top, min(height, top + strip.shape[2])), slice(0, min(width, strip.shape[3]))
+
+
+def _check_numbers(picture: Tensor) -> None:
+    if bool(picture.isnan().any()):
+        raise ImageError(
+            "the network gives values that are not numbers (NaN); its weights are damaged, or their dtype is too "
+            "narrow for it"
+        )
 
 
 def _blend(degraded: Tensor, restored: Tensor, strength: float) -> Tensor:

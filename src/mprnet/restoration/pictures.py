@@ -16,7 +16,6 @@ from mprnet.errors import ConfigError, ImageError
 from mprnet.files import written_whole
 from mprnet.imaging import (
     FORMATS,
-    HOLD_FRAMES,
     MAX_PIXELS,
     Animation,
     Frame,
@@ -32,7 +31,7 @@ from mprnet.imaging import (
     write_image,
 )
 from mprnet.imaging.decoding import decode, name_of, open_picture, upright
-from mprnet.imaging.formats import format_named
+from mprnet.imaging.formats import check_holds, format_named
 from mprnet.imaging.pixels import to_8_bits
 from mprnet.restoration.plan import strip_of
 
@@ -180,7 +179,7 @@ def load(
     """
     with open_picture(source, MAX_PIXELS) as opened:
         pixels = opened.image.width * opened.image.height
-        is_animated = opened.format in HOLD_FRAMES and bool(getattr(opened.image, "is_animated", False))
+        is_animated = opened.is_animated
         decoded = decode(opened) if opened.format == "HEIF" else None  # which opening it has decoded already
     if target is not None:
         check_target(target, options.overwrite, format=options.format)
@@ -192,6 +191,8 @@ def load(
     picture = read_image(source) if decoded is None else upright(*decoded)
     if target is not None:
         check_target(target, options.overwrite, picture=picture, format=options.format)
+    else:
+        check_holds(format_named(_stream_format(options, picture.format)), picture, "the output")
     return picture
 
 

@@ -177,6 +177,13 @@ def _pair_pattern(pattern: str, output: Path | None, ending: str | None) -> Iter
     ]
     if output is not None and not _is_within(base, output):  # without results of an earlier run
         sources = [path for path in sources if not _is_within(path.parent, output)]
+    if output is None:  # without the results of an earlier run here either
+        named = {(path.parent, path.stem) for path in sources}
+        sources = [
+            path
+            for path in sources
+            if not path.stem.endswith(_MARK) or (path.parent, path.stem.removesuffix(_MARK)) not in named
+        ]
     for source in sources:
         if output is None:
             yield Job(source, _ended(source.with_stem(source.stem + _MARK), ending))

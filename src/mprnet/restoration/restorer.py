@@ -275,7 +275,8 @@ class Restorer:
             progress: called now and then with the fraction that is done.
 
         Returns:
-            Tensor: shape, dtype and device of `degraded`, clamped to [0, 1].
+            Tensor: shape, dtype and device of `degraded`; what the network gives is clamped to [0, 1] before it is
+                blended.
 
         Raises:
             ImageError: another shape or dtype, values that are not finite or far outside [0, 1]; or the memory does

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["BASELINES", "Baseline", "estimate_sigma", "get_baseline"]
+__all__ = ["BASELINES", "Baseline", "estimate_sigma"]
 
 
 @dataclass(frozen=True)
@@ -99,17 +99,6 @@ BASELINES = {
         Baseline("guided", "derain", "guided filter", "nothing", classical.guided),
     )
 }
-
-
-def get_baseline(name: str) -> Baseline:
-    """Return a row of `BASELINES`.
-
-    Raises:
-        ConfigError: there is no such row.
-    """
-    if name not in BASELINES:
-        raise ConfigError(f"unknown baseline {name!r}: choose one of {', '.join(BASELINES)}")
-    return BASELINES[name]
 
 
 def _check(degraded: NDArray[np.float32]) -> None:
