@@ -48,7 +48,7 @@ def test_a_weights_file_is_shown_with_its_metadata(command, tmp_path):
 def test_a_size_that_does_not_fit_is_refused(command, size):
     answer = command("info", "lite", f"--size={size}")
     assert (answer.code, answer.out) == (1, "")
-    assert answer.err == f"mprnet: --size is '{size}'; expected HxW in multiples of 8, such as 256x256\n"
+    assert answer.err == f"mprnet: --size is '{size}'; expected WxH in multiples of 8, such as 1280x720\n"
 
 
 def test_an_unknown_name_is_refused_with_those_there_are(command):

@@ -24,7 +24,7 @@ def info(
         typer.Argument(metavar="NAME_OR_FILE", help="A preset or a weights file; without one, all presets."),
     ] = None,
     size: Annotated[
-        str, typer.Option(metavar="HxW", help="Height and width of the picture in pixels, multiples of 8.")
+        str, typer.Option(metavar="WxH", help="Width and height of the picture in pixels, multiples of 8.")
     ] = "256x256",
 ) -> None:
     """Show hyper-parameters, parameters and multiply-accumulates of a network, stage by stage."""
@@ -60,9 +60,9 @@ def _parse_size(size: str) -> tuple[int, int]:
     from mprnet.network import SIZE_MULTIPLE
 
     found = re.fullmatch(r"(\d{1,6})x(\d{1,6})", size)
-    height, width = (int(found[1]), int(found[2])) if found else (0, 0)
+    width, height = (int(found[1]), int(found[2])) if found else (0, 0)
     if not height * width or height % SIZE_MULTIPLE or width % SIZE_MULTIPLE:
-        raise ConfigError(f"--size is {size!r}; expected HxW in multiples of {SIZE_MULTIPLE}, such as 256x256")
+        raise ConfigError(f"--size is {size!r}; expected WxH in multiples of {SIZE_MULTIPLE}, such as 1280x720")
     return height, width
 
 
@@ -73,7 +73,7 @@ def _describe(name: str, config: MPRNetConfig, size_hw: tuple[int, int]) -> Tabl
     from mprnet.network import StageCost, stage_costs
 
     table = Table(
-        title=escape(f"{name} at {size_hw[0]}×{size_hw[1]}"),
+        title=escape(f"{name} at {size_hw[1]}×{size_hw[0]}"),
         caption=", ".join(f"{field} {value}" for field, value in dataclasses.asdict(config).items()),
         title_justify="left",
         caption_justify="left",
