@@ -358,6 +358,12 @@ def test_another_architecture_is_recognised(tmp_path):
     assert refusal(tmp_path / "other.pth").startswith("is of another architecture: it has 0.weight; expected")
 
 
+def test_a_run_s_own_checkpoint_says_where_its_weights_are(tmp_path):
+    stored = {f"model.{name}": tensor for name, tensor in build().state_dict().items()}
+    torch.save({"state_dict": stored, "epoch": 0}, tmp_path / "last.ckpt")
+    assert refusal(tmp_path / "last.ckpt").endswith("those of a run are in the .safetensors beside it")
+
+
 def test_another_program_s_safetensors_is_recognised(tmp_path):
     path = tmp_path / "other.safetensors"
     for metadata in (None, {"format": "pt"}):
@@ -431,6 +437,15 @@ def test_what_is_no_tensor_of_floats_is_named(official, content):
         name = "tail.weight"
     torch.save({**stored, name: content}, official)
     assert refusal(official).endswith(f"in {name}") or f"in {name};" in refusal(official)
+
+
+def test_one_value_that_stands_for_a_whole_tensor_is_named_and_a_part_of_a_larger_store_is_read(official):
+    stored = state_dict_of(official)
+    part = torch.stack([stored["tail.weight"]] * 3)[1]
+    torch.save({**stored, "tail.weight": part}, official)
+    load_checkpoint(official)
+    torch.save({**stored, "tail.weight": torch.zeros(1).expand(part.shape)}, official)
+    assert refusal(official).endswith("fewer values than a tensor of its shape in tail.weight; expected each of them")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

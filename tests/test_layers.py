@@ -28,7 +28,6 @@ FLOORS = (
 SIDEWAYS = {
     ("bench", "evaluation"),  # what an engine costs in quality
     ("bench", "restoration"),  # which knows what fits the memory
-    ("weights", "checkpoints"),  # shipped weights are files like any other
     ("evaluation", "restoration"),  # a benchmark restores, then measures
     ("training", "evaluation"),  # validation measures as the papers do
 }

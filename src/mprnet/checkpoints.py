@@ -308,6 +308,11 @@ def _unpickle(path: Path) -> Any:
 def _infer_config(path: Path, stored: Mapping[str, Any]) -> MPRNetConfig:
     """Read every hyper-parameter but the downsampling from the shapes of a published state dict."""
     if not any(name.startswith(("stage1_", "stage2_", "stage3_orsnet")) for name in stored):
+        if any(name.startswith("model.") for name in stored):
+            raise CheckpointError(
+                f"{path} is what training resumes from, or of another program; expected the weights alone: those of a "
+                "run are in the .safetensors beside it"
+            )
         raise CheckpointError(
             f"{path} is of another architecture: it has {next(iter(stored))}; expected the tensors of an MPRNet, "
             "such as stage1_encoder.down12.down.1.weight"
@@ -372,6 +377,10 @@ def _check_tensors(path: Path, tensors: Mapping[str, Any], shapes: Mapping[str, 
         tensor = tensors[name]
         if not _is_plain(tensor):
             raise CheckpointError(f"{path} has something else than a tensor of floats in {name}")
+        if tensor.numel() * tensor.itemsize > tensor.untyped_storage().nbytes():  # one value may stand for gigabytes
+            raise CheckpointError(
+                f"{path} has fewer values than a tensor of its shape in {name}; expected each of them"
+            )
         if tuple(tensor.shape) != shape:
             raise CheckpointError(f"{path} has shape {tuple(tensor.shape)} in {name}; expected {shape}")
         if not _is_finite(tensor):

@@ -3,11 +3,13 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import time
 
 import pytest
 import torch
 
-from mprnet.backends.cache import cache_dir, cached, fingerprint, graph_key, prune
+from mprnet.backends import cache
+from mprnet.backends.cache import cache_dir, cached, compiled_dir, fingerprint, graph_key, prune, prune_compiled
 from mprnet.network import set_local_pooling
 
 
@@ -44,6 +46,38 @@ def test_where_it_cannot_be_written_there_is_one_for_this_process(monkeypatch, t
     assert cache_dir() == cache_dir()
     assert tmp_path not in cache_dir().parents
     assert (cached("entry", fill(b"1")) / "0.bin").read_bytes() == b"1"
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_user_without_a_home_has_one_for_this_process(monkeypatch, named):
+    def homeless(self):
+        raise RuntimeError("Could not determine home directory.")
+
+    def nowhere(name):
+        raise RuntimeError
+
+    if named:
+        monkeypatch.setenv("MPRNET_CACHE", "~/of-nobody")
+        monkeypatch.setattr("pathlib.Path.expanduser", homeless)
+    else:
+        monkeypatch.delenv("MPRNET_CACHE")
+        monkeypatch.setattr("platformdirs.user_cache_dir", nowhere)
+    assert cache_dir().is_dir()
+
+
+def test_networks_that_cannot_be_kept_are_made_for_this_process_which_is_said_once(folder, monkeypatch):
+    monkeypatch.setattr(cache, "_told", set())
+    cache_dir()
+    (folder / "networks").touch()
+    told = []
+    for name in ("kept nowhere", "nor this"):
+        assert (cached(name, fill(b"1"), told.append) / "0.bin").read_bytes() == b"1"
+    assert told == [
+        "the cache folder cannot be written, so this is done anew each time; MPRNET_CACHE names another folder"
+    ]
+    (folder / "networks").unlink()
+    assert folder in cached("kept", fill(b"1"), told.append).parents
+    assert len(told) == 1
 
 
 def test_an_entry_is_made_once_and_whole_or_not_at_all(folder):
@@ -88,6 +122,23 @@ def test_what_a_user_keeps_in_the_folder_is_never_removed(folder):
     (folder / "holiday" / "1.jpg").write_bytes(b"x" * 100)
     prune(0)
     assert (folder / "holiday" / "1.jpg").exists()
+
+
+def test_compiled_code_that_was_used_longest_ago_goes_first_and_a_days_use_stays(folder):
+    now, hour = time.time(), 60 * 60
+    for name, hours in (("a/oldest", 99), ("b/old", 50), ("a/read", 70), ("c/young", 1)):
+        path = compiled_dir() / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * 100)
+        os.utime(path, (now - (1 if name == "a/read" else hours) * hour, now - hours * hour))
+
+    def left():
+        return sorted(path.name for path in compiled_dir().rglob("*") if path.is_file())
+
+    prune_compiled(300)
+    assert left() == ["old", "read", "young"]
+    prune_compiled(0)
+    assert left() == ["read", "young"]
 
 
 def test_a_fingerprint_tells_networks_apart_by_weights_settings_and_windows(make_network):

@@ -113,6 +113,35 @@ def test_an_engine_that_does_not_work_is_passed_over(monkeypatch, cache, network
     assert workshop.told[1] == f"openvino does not work here: {str(failure).splitlines()[-1]}"
 
 
+@pytest.mark.parametrize(
+    ("failure", "remembered"),
+    [(OSError("full"), False), (RuntimeError("memory"), False), (MissingExtraError("x"), True)],
+)
+def test_a_failure_that_may_pass_is_not_remembered(monkeypatch, cache, network, failure, remembered):
+    Workshop(monkeypatch, torch=2, openvino=failure).choose(network)
+    assert (cache / NAME).exists() == remembered
+    mended = Workshop(monkeypatch, torch=2, openvino=1)
+    assert mended.choose(network) == (("torch", "bf16") if remembered else ("openvino", "bf16"))
+
+
+def test_where_no_engine_works_it_is_torch_whose_error_shows(monkeypatch, cache, network):
+    failure = RuntimeError("no memory")
+    assert Workshop(monkeypatch, torch=failure, openvino=failure).choose(network) == ("torch", "bf16")
+    assert not (cache / NAME).exists()
+
+
+def test_a_cache_that_cannot_be_written_is_said_once(monkeypatch, tmp_path, network):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MPRNET_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setattr("mprnet.backends.cache._told", set())
+    workshop = Workshop(monkeypatch, torch=2, openvino=1)
+    for threads in (71, 72):  # each is measured
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        workshop.choose(network)
+    assert len(workshop.opened) == 4
+    assert sum("MPRNET_CACHE" in line for line in workshop.told) == 1
+
+
 def test_a_cache_that_cannot_be_written_is_no_failure(monkeypatch, cache, network):
     (cache / NAME).mkdir()
     assert Workshop(monkeypatch, torch=2, openvino=1).choose(network) == ("openvino", "bf16")

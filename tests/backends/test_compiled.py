@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
-from mprnet.backends.compiled import CompiledBackend
+from mprnet.backends.cache import LARGEST_BYTES
+from mprnet.backends.compiled import CompiledBackend, prepare_compiler
 from mprnet.backends.eager import TorchBackend
 from mprnet.errors import ConfigError
 from mprnet.network import set_local_pooling
@@ -65,10 +67,41 @@ def test_compiled_code_is_kept_in_our_cache_unless_torch_was_told_another(networ
     assert Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]) == cache / "elsewhere"
 
 
-def test_a_missing_compiler_is_said_in_one_line(network, monkeypatch):
-    monkeypatch.setattr(shutil, "which", lambda _: None)
-    with pytest.raises(ConfigError, match="C\\+\\+ compiler"):
-        CompiledBackend(network, "fp32", CPU)
+@pytest.mark.parametrize(
+    ("named", "system", "wanted"),
+    [
+        (None, "linux", "g++"),
+        ("", "linux", "g++"),
+        ("my-cc", "linux", "my-cc"),
+        (None, "darwin", "clang++"),
+        (None, "win32", "cl"),
+    ],
+)
+def test_a_compiler_that_torch_would_miss_is_named_in_one_line(monkeypatch, named, system, wanted):
+    monkeypatch.delenv("CXX", raising=False)
+    if named is not None:
+        monkeypatch.setenv("CXX", named)
+    monkeypatch.setattr("mprnet.backends.compiled.sys.platform", system)
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == wanted else f"/usr/bin/{name}")
+    with pytest.raises(ConfigError, match=re.escape(f"C++ compiler {wanted}, and it is not there")) as refused:
+        prepare_compiler(CPU, "this", "that")
+    assert "\n" not in str(refused.value)
+    prepare_compiler(torch.device("cuda"), "this", "that")
+
+
+def test_our_compiled_code_is_kept_small_and_that_of_others_left_alone(monkeypatch, tmp_path):
+    pruned = []
+    monkeypatch.setattr("mprnet.backends.compiled.prune_compiled", pruned.append)
+    prepare_compiler(CPU, "this", "that")
+    prepare_compiler(CPU, "this", "that")
+    assert pruned == [LARGEST_BYTES] * 2
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "elsewhere"))
+    prepare_compiler(CPU, "this", "that")
+    assert len(pruned) == 2
+
+
+def test_folding_needs_nothing_of_the_device(network, asked):
+    CompiledBackend(network, "fp32", torch.device("meta"))  # which holds no numbers, as others hold none of 64 bits
 
 
 def test_memory_is_estimated_by_precision(network, asked):

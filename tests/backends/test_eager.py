@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import platform
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,8 +15,17 @@ CPU = torch.device("cpu")
 WITHIN = {"fp32": 1e-5, "bf16": 0.03, "fp16": 4e-3}
 """How far a picture of random weights is from float32's, whose residuals are as large as pictures."""
 
-needs_winograd = pytest.mark.skipif(not eager._has_winograd(), reason="needs a torch with NNPACK")
-needs_packed = pytest.mark.skipif(not eager._has_packed(torch.float32), reason="needs a torch with oneDNN")
+# By what torch and the machine say, not by the engine's own trial: where that fails, so are these tests to.
+IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
+needs_winograd = pytest.mark.skipif(
+    not (IS_X86 and torch.backends.nnpack.is_available()), reason="needs a torch with NNPACK, on x86"
+)
+needs_packed = pytest.mark.skipif(
+    not (IS_X86 and torch.backends.mkldnn.is_available()), reason="needs a torch with oneDNN, on x86"
+)
+needs_bf16 = pytest.mark.skipif(
+    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="needs a processor that oneDNN computes bfloat16 with"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -143,9 +154,34 @@ def test_a_convolution_that_is_missing_or_wrong_is_found_out():
     def missing(_):
         raise AttributeError
 
+    def called_otherwise(convolution):
+        return lambda features: convolution(features)
+
     assert not eager._agrees(missing, torch.float32)
+    assert not eager._agrees(called_otherwise, torch.float32)
     assert not eager._agrees(lambda _: lambda features, _: features, torch.float32)
     assert eager._agrees(lambda convolution: convolution, torch.float32)
+
+
+@needs_winograd
+def test_winograds_convolutions_are_used_where_torch_has_them(make_network):
+    network = make_network(scale_orsnetfeats=eager.WINOGRAD_WIDTH)
+    kinds = {type(part) for part in TorchBackend(network, "fp32", CPU)._network.modules()}
+    assert {eager.WinogradCAB, WinogradConvolution} <= kinds
+    assert not {Convolution, FoldedCAB} & kinds
+
+
+@needs_packed
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=needs_bf16)])
+def test_packed_convolutions_are_used_where_torch_has_them(make_network, precision):
+    kinds = {type(part) for part in TorchBackend(make_network(), precision, CPU)._network.modules()}
+    assert {PackedCAB, PackedConvolution} <= kinds
+    assert not {Convolution, FoldedCAB} & kinds
+
+
+def test_folding_needs_nothing_of_the_device(network):
+    meta = torch.device("meta")  # which holds no numbers, as others hold none of 64 bits
+    assert {weight.device for weight in TorchBackend(network, "fp32", meta)._network.parameters()} == {meta}
 
 
 def test_memory_is_estimated_by_stage_and_precision(network):

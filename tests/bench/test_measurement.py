@@ -12,7 +12,7 @@ from PIL import Image
 from mprnet.bench import Plan, engines, measurement, run
 from mprnet.bench.memory import Alone, peak_memory
 from mprnet.bench.straightforward import Straightforward
-from mprnet.errors import DataError, MissingExtraError
+from mprnet.errors import ConfigError, DataError, MissingExtraError
 from mprnet.restoration.memory import OutOfMemory
 
 QUICK = {"backends": ("torch",), "precisions": ("fp32",), "sizes_hw": ((32, 32),), "runs": 2, "memory": False}
@@ -91,6 +91,32 @@ def test_an_engine_that_fails_is_told_and_the_others_are_measured(tiny, monkeypa
     bench = run(Plan(**QUICK | {"weights": tiny}))
     assert [line.case.engine for line in bench.lines] == ["straightforward"]
     assert bench.skipped == (("tiny 32×32, stage 3, torch fp32", str(failure).splitlines()[0]),)
+
+
+@pytest.mark.parametrize("failing_run", [2, 3])
+def test_an_engine_that_fails_while_it_is_timed_is_told_and_the_others_are_measured(tiny, monkeypatch, failing_run):
+    class Failing(Straightforward):
+        runs = 0
+
+        def run(self, degraded, stages):
+            self.runs += 1
+            if self.runs == failing_run:
+                raise RuntimeError("out of memory\nat line 3")
+            return super().run(degraded, stages)
+
+    monkeypatch.setattr(engines, "open_backend", lambda model, *, device, **_: Failing(model, device))
+    fractions = []
+    bench = run(Plan(**QUICK | {"weights": tiny, "stages": (1, 3)}), lambda progress: fractions.append(progress.done))
+    assert [(line.case.engine, len(line.seconds)) for line in bench.lines] == [("straightforward", 2)]
+    assert bench.skipped == tuple((f"tiny 32×32, stage {stage}, torch fp32", "out of memory") for stage in (1, 3))
+    assert fractions == sorted(fractions)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:7"])
+def test_a_gpu_that_is_not_there_is_one_clear_line(tiny, monkeypatch, device):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0 if device == "cuda" else 7)
+    with pytest.raises(ConfigError, match=f"device is '{device}', and the number of GPUs .* is [07]; expected cpu"):
+        run(Plan(device=device))
 
 
 def test_a_bench_that_is_stopped_leaves_what_is_known(tiny):

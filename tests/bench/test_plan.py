@@ -47,6 +47,11 @@ def test_bf16_is_tried_by_itself_where_the_processor_has_instructions_for_it(mon
     assert torch_precisions(False, precisions=("bf16",)) == ["bf16"]
 
 
+def test_a_processor_with_a_number_is_no_gpu(monkeypatch):
+    monkeypatch.setattr(plan, "has_quick_bf16", lambda: False)
+    assert Plan(device="cpu:0").engines == Plan(device="cpu").engines
+
+
 def test_a_gpu_has_other_precisions_and_engines():
     engines = Plan(device="cuda:1", batches=(1, 16)).engines
     assert engines == [(name, each) for name in ("torch", "compile") for each in ("fp32", "tf32", "bf16", "fp16")]

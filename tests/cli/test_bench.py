@@ -65,6 +65,14 @@ def test_files_that_exist_are_refused_before_anything_is_measured(quick, tmp_pat
     assert (tmp_path / "there.png").read_text() == "mine"
 
 
+@pytest.mark.parametrize("option", ["--json", "--plot"])
+def test_a_folder_that_does_not_exist_is_told_before_anything_is_measured(quick, tmp_path, option, monkeypatch):
+    monkeypatch.setattr(measurement, "peak_operations", lambda *_: pytest.fail("measured"))
+    answer = quick(option, tmp_path / "nowhere" / "bench.png")
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err.endswith(f"cannot be written: the folder {tmp_path / 'nowhere'} does not exist\n")
+
+
 def test_a_bench_that_is_interrupted_shows_what_is_known(quick, monkeypatch):
     class Interrupted(measurement._Entrant):
         def line(self):

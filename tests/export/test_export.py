@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+
 import pytest
 import torch
 
@@ -125,6 +128,62 @@ def test_an_existing_file_is_kept_unless_overwritten(network, tmp_path):
     assert path.read_text() == "precious"
     export_model(network, path, format="torchexport", stage=1, overwrite=True)
     assert read_about(path)["stages"] == "1"
+
+
+def test_weights_that_lie_beside_the_file_are_kept_unless_overwritten(network, tmp_path):
+    pytest.importorskip("openvino", reason="this format needs pip install 'mprnet[openvino]'")
+    beside = tmp_path / "network.bin"
+    beside.write_text("firmware")
+    with pytest.raises(ExportError, match=r"network\.bin exists; choose another name"):
+        export_model(network, tmp_path / "network.xml", format="openvino", stage=1)
+    assert beside.read_text() == "firmware"
+    assert list(tmp_path.iterdir()) == [beside]
+
+
+class Evil:
+    """What torch would unpickle, and by that print."""
+
+    def __reduce__(self):
+        return print, ("it ran",)
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """Write a `.pt2` of what it says about itself, and of a pickle that says when it is loaded."""
+
+    def make(**entries):
+        pickled = io.BytesIO()
+        torch.save(Evil(), pickled)
+        with zipfile.ZipFile(tmp_path / "evil.pt2", "w") as file:
+            for name, content in {"evil/data/sample_inputs/model.pt": pickled.getvalue(), **entries}.items():
+                file.writestr(name, content)
+        return tmp_path / "evil.pt2"
+
+    return make
+
+
+def test_asking_what_a_file_says_of_itself_runs_nothing_in_it(archive, capfd):
+    assert read_about(archive(**{"evil/extra/mprnet.json": '{"task": "derain"}'})) == {"task": "derain"}
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {},
+        {"a/extra/mprnet.json": "{"},
+        {"a/extra/mprnet.json": "3"},
+        {"a/extra/mprnet.json": '"' + "x" * 2**20 + '"'},
+        {"a/extra/mprnet.json": "[" * 10**5},
+    ],
+    ids=["nothing", "half", "a number", "too much", "too deep"],
+)
+def test_a_file_that_says_nothing_of_itself_is_one_clear_line(archive, entries, tmp_path):
+    with pytest.raises(ConfigError, match=r"evil\.pt2 does not say what it is; expected"):
+        read_about(archive(**entries))
+    (tmp_path / "evil.pt2").write_text("no archive")
+    with pytest.raises(ConfigError, match="does not say what it is"):
+        read_about(tmp_path / "evil.pt2")
 
 
 @pytest.mark.parametrize(

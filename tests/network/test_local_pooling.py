@@ -194,3 +194,13 @@ def test_an_impossible_crop_is_named(model, crop_px):
 def test_an_impossible_factor_is_named(model, factor):
     with pytest.raises(ConfigError, match=f"factor is {factor}; expected a number above 0"):
         set_local_pooling(model, 64, factor=factor)
+
+
+def test_a_network_that_restored_can_still_be_trained(model):
+    model.requires_grad_(True)
+    set_local_pooling(model, 32)
+    degraded = noise(1, 3, 56, 72)  # of no other test, so that nothing is known of its windows
+    with torch.inference_mode():
+        model(degraded)
+    model(degraded).stage3.mean().backward()
+    assert model.tail.weight.grad is not None

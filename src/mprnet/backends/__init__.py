@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
-from mprnet.backends.cache import cache_dir, fingerprint
+from mprnet.backends.cache import cache_dir, fingerprint, tell_if_lost
 from mprnet.backends.contract import Backend, BackendName, Precision
 from mprnet.backends.precision import choose_precision
 from mprnet.errors import ConfigError
@@ -38,7 +38,7 @@ def open_backend(
         precision: what to compute with. `auto` is the fastest that keeps the quality, never int8. int8 is OpenVINO's.
         device: where to compute; engines other than torch compute on the processor.
         int8: the quantized network that `mprnet export --precision int8` made of these weights, for that precision.
-        notice: called with a line for the user before anything that takes seconds, and only then.
+        notice: called with a line for the user before anything that takes seconds, and once where nothing can be kept.
 
     Returns:
         Backend: that of `model` as it is now.
@@ -87,7 +87,9 @@ def _open(
         if name == "compile":
             from mprnet.backends.compiled import CompiledBackend
 
-            return CompiledBackend(model, precision, device)
+            compiled = CompiledBackend(model, precision, device)
+            tell_if_lost(cache_dir(), notice)
+            return compiled
         from mprnet.backends.eager import TorchBackend
 
         return TorchBackend(model, precision, device)

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 import uuid
 from functools import lru_cache
 from pathlib import Path
@@ -28,12 +29,20 @@ VARIABLE = "MPRNET_CACHE"
 """The environment variable that names another folder."""
 
 LARGEST_BYTES = 2**30
-"""What the networks in it may take; those that were used longest ago go first."""
+"""What the networks in it may take, and compiled code again; what was used longest ago goes first."""
 
 _NETWORKS = "networks"
-"""The folder of what `cached` makes: nothing else is ever removed, whatever folder a user names."""
+"""The folder of what `cached` makes: besides it and compiled code nothing is removed, whatever folder a user names."""
+
+_COMPILED = "inductor"
+"""The folder of what torch compiles."""
+
+_DAY_S = 24 * 60 * 60
 
 _UNFINISHED = ".unfinished-"
+
+_told: set[Path] = set()
+"""The folders that this process has said to be its own, and gone at its end."""
 
 
 def cache_dir() -> Path:
@@ -41,23 +50,49 @@ def cache_dir() -> Path:
 
     Where it cannot be made or written, it is one of this process alone, which is removed at its end.
     """
-    return _writable(os.environ.get(VARIABLE) or platformdirs.user_cache_dir("mprnet"))
+    try:
+        return _writable(os.environ.get(VARIABLE) or platformdirs.user_cache_dir("mprnet"))
+    except (OSError, RuntimeError):  # the user has no home
+        return _temporary_dir()
 
 
-def cached(name: str, make: Callable[[Path], None]) -> Path:
+def compiled_dir() -> Path:
+    """Return where torch is to keep what it compiles."""
+    return cache_dir() / _COMPILED
+
+
+def tell_if_lost(folder: Path, notice: Callable[[str], None]) -> None:
+    """Say, once in a process, that what is made there is gone at its end."""
+    lost = _temporary_dir() if _temporary.cache_info().currsize else None
+    if lost is not None and folder.is_relative_to(lost) and lost not in _told:
+        _told.add(lost)
+        notice(f"the cache folder cannot be written, so this is done anew each time; {VARIABLE} names another folder")
+
+
+def cached(name: str, make: Callable[[Path], None], notice: Callable[[str], None] = lambda _: None) -> Path:
     """Return a folder of the cache, made if it is missing; it is there whole or not at all.
 
     Args:
         name: of the folder in the cache; it says all that its content depends on.
         make: fills an empty folder that it is given.
+        notice: called with a line where it will be made again in the next run.
 
     Returns:
-        Path: the folder, which may be gone when other processes have filled the cache.
+        Path: the folder, which may be gone when other processes have filled the cache; where the cache cannot be
+            written, one of this process alone.
 
     Raises:
         OSError: as writing does.
     """
-    folder = cache_dir() / _NETWORKS / name
+    try:
+        folder = _made(cache_dir() / _NETWORKS / name, make)
+    except OSError:
+        folder = _made(_temporary_dir() / _NETWORKS / name, make)
+    tell_if_lost(folder, notice)
+    return folder
+
+
+def _made(folder: Path, make: Callable[[Path], None]) -> Path:
     with contextlib.suppress(OSError):
         os.utime(folder)
         return folder
@@ -95,6 +130,27 @@ def prune(largest_bytes: int, *, spare: Path | None = None) -> None:
                 shutil.rmtree(entry, ignore_errors=True)
             else:
                 entry.unlink(missing_ok=True)
+
+
+def prune_compiled(largest_bytes: int) -> None:
+    """Remove compiled code that was written or read longest ago, until the rest is small enough; a day's use stays.
+
+    Args:
+        largest_bytes: what may stay of older files.
+    """
+    files = []
+    for folder, _, names in os.walk(compiled_dir()):
+        for path in (Path(folder, name) for name in names):
+            with contextlib.suppress(OSError):  # other processes prune too
+                facts = path.lstat()
+                files.append((max(facts.st_atime, facts.st_mtime), facts.st_size, path))
+    held = sum(size for _, size, _ in files)
+    for used, size, path in sorted(files):
+        if held <= largest_bytes or used > time.time() - _DAY_S:
+            return
+        held -= size
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def graph_key(model: MPRNet, size_hw: tuple[int, int] | None, *versions: str) -> str:
@@ -139,13 +195,17 @@ def _code() -> bytes:
 
 @lru_cache(maxsize=8)
 def _writable(name: str) -> Path:
-    folder = Path(name).expanduser().absolute()
     try:
+        folder = Path(name).expanduser().absolute()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder
-    except OSError:
-        return Path(_temporary().name)
+    except (OSError, RuntimeError):  # RuntimeError: the user has no home
+        return _temporary_dir()
+
+
+def _temporary_dir() -> Path:
+    return Path(_temporary().name)
 
 
 @lru_cache(maxsize=1)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mprnet import __version__
-from mprnet.backends.cache import cache_dir
+from mprnet.backends.cache import cache_dir, tell_if_lost
 from mprnet.backends.contract import Backend, Precision
 from mprnet.backends.graph import is_local
 from mprnet.backends.precision import choose_precision
@@ -44,7 +44,8 @@ def choose(
 
     torch is taken without measuring where no other engine is installed, or where channel attention averages over local
     windows, which others would have to be converted for at every size. ONNX Runtime, which takes the longest to
-    convert for, is a candidate only where OpenVINO is missing.
+    convert for, is a candidate only where OpenVINO is missing. The choice is remembered unless an engine failed that is
+    installed; where all fail, it is torch, whose own error then shows.
 
     Args:
         model: the network.
@@ -68,15 +69,20 @@ def choose(
             return candidate
     names = " or ".join(name for name, _ in candidates)
     notice(f"measuring once whether {names} is faster here; --backend chooses without")
-    seconds = {}
+    seconds: dict[tuple[str, str], float] = {}
+    is_final = True
     for name, one in candidates:
         try:
             seconds[name, one] = _time(open_engine(name, one), model.config.in_channels)
         except (MissingExtraError, OSError, RuntimeError) as error:
             *_, reason = [type(error).__name__, *str(error).strip().splitlines()]
             notice(f"{name} does not work here: {reason}")
-    best = min(seconds, key=seconds.__getitem__)
-    _remember(key, best)
+            # A package that cannot be loaded stays so; a full disk or too little memory may be gone the next time.
+            is_final = is_final and isinstance(error, MissingExtraError)
+    best = min(seconds, key=seconds.__getitem__, default=candidates[0])
+    if is_final:
+        _remember(key, best)
+    tell_if_lost(cache_dir(), notice)
     return best
 
 

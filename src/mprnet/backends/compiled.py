@@ -6,13 +6,14 @@ import contextlib
 import copy
 import os
 import shutil
+import sys
 import warnings
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from mprnet.backends.cache import cache_dir
+from mprnet.backends.cache import LARGEST_BYTES, compiled_dir, prune_compiled
 from mprnet.backends.eager import bytes_per_pixel
 from mprnet.backends.graph import is_local
 from mprnet.backends.precision import DTYPES
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 _VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
+_COMPILERS = {"win32": "cl", "darwin": "clang++"}
+"""What torch calls where `CXX` names nothing, by system; g++ elsewhere."""
+
 
 def prepare_compiler(device: torch.device, asked: str, otherwise: str) -> None:
     """Look for what torch compiles with on a processor, and have compiled code kept in our cache.
@@ -34,12 +38,18 @@ def prepare_compiler(device: torch.device, asked: str, otherwise: str) -> None:
         otherwise: what does without, for the message.
 
     Raises:
-        ConfigError: there is no C++ compiler, and the device is a processor.
+        ConfigError: the C++ compiler that torch would call is not there, and the device is a processor.
     """
-    if device.type == "cpu" and shutil.which(os.environ.get("CXX", "c++")) is None and shutil.which("g++") is None:
-        raise ConfigError(f"{asked}, which needs a C++ compiler (c++ or g++); expected one, or {otherwise}")
+    wanted = os.environ.get("CXX") or _COMPILERS.get(sys.platform, "g++")
+    if device.type == "cpu" and shutil.which(wanted) is None:
+        raise ConfigError(
+            f"{asked}, which needs the C++ compiler {wanted}, and it is not there; expected it, another one in the "
+            f"environment variable CXX, or {otherwise}"
+        )
     # Where torch looks for code that it compiled in earlier runs; whoever has set it knows better.
-    os.environ.setdefault(_VARIABLE, str(cache_dir() / "inductor"))
+    ours = compiled_dir()
+    if os.environ.setdefault(_VARIABLE, str(ours)) == str(ours):
+        prune_compiled(LARGEST_BYTES)
 
 
 class CompiledBackend:
@@ -56,7 +66,9 @@ class CompiledBackend:
         prepare_compiler(device, "backend is 'compile'", "'torch'")
         self.precision, self.device = precision, device
         self._config = model.config
-        network = fold(copy.deepcopy(model).to(device, torch.float32)).to(DTYPES[precision]).requires_grad_(False)
+        network = (
+            fold(copy.deepcopy(model).to("cpu", torch.float32)).to(device, DTYPES[precision]).requires_grad_(False)
+        )
         with _quiet():
             if device.type == "cuda":
                 self._network = torch.compile(network, mode="reduce-overhead", dynamic=False)

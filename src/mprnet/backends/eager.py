@@ -43,7 +43,8 @@ class TorchBackend:
         # Convolutions are a fifth faster with the channels of a pixel side by side; Winograd's wants them apart.
         self._memory_format = torch.channels_last
         # Folded in 32 bits: products of weights that were rounded before would be rounded twice.
-        network = fold(copy.deepcopy(model).to(device, torch.float32)).to(dtype)
+        # On the processor, since folding takes 64 bits, which not every device has.
+        network = fold(copy.deepcopy(model).to("cpu", torch.float32)).to(device, dtype)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if device.type == "cpu":
             if dtype == torch.float32 and model.config.orsnet_width >= WINOGRAD_WIDTH and _has_winograd():
@@ -284,7 +285,7 @@ def _agrees(replacement: Callable[[Convolution], nn.Module], dtype: torch.dtype)
         reference = Convolution(wave[:81].view(3, 3, 3, 3).to(dtype, memory_format=torch.channels_last), slope=slope)
         try:
             output = replacement(reference)(features, addend)
-        except (AttributeError, NotImplementedError, RuntimeError):
+        except (AttributeError, NotImplementedError, RuntimeError, TypeError):  # gone, or called otherwise
             return False
         if not torch.allclose(output, reference(features), rtol=0.02, atol=0.1 if dtype.itemsize < 4 else 1e-3):
             return False

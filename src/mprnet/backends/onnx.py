@@ -102,7 +102,7 @@ class OnnxBackend:
         options.intra_op_num_threads = torch.get_num_threads()
         options.enable_cpu_mem_arena = False  # which would keep what the largest picture took
         options.log_severity_level = 4  # what is wrong is in the errors
-        folder = cached(name, make)
+        folder = cached(name, make, self._notice)
         try:
             session = load(folder)
         except _failures(runtime):  # the file is damaged

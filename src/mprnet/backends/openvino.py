@@ -150,7 +150,7 @@ class OpenVINOBackend:
 
         openvino = _openvino()
         name = f"openvino-{graph_key(self._model, size_hw, openvino.__version__)}"
-        folder = cached(name, make)
+        folder = cached(name, make, self._notice)
         try:
             return self._core.read_model(folder / "network.xml")
         except RuntimeError:  # it is damaged

@@ -20,7 +20,7 @@ from mprnet.bench.memory import Alone, peak_memory
 from mprnet.bench.peak import peak_operations
 from mprnet.bench.results import STRAIGHTFORWARD, Bench, Case, Line, Skipped
 from mprnet.checkpoints import load_checkpoint
-from mprnet.errors import DataError, MPRNetError
+from mprnet.errors import ConfigError, DataError, MPRNetError
 from mprnet.evaluation.folders import pair_pictures, read_pixels
 from mprnet.evaluation.metrics import rgb_psnr
 from mprnet.imaging import crop, pad_to_multiple, to_pixels, to_tensor
@@ -64,6 +64,7 @@ def run(plan: Plan, watch: Callable[[Progress], None] = lambda _: None) -> Bench
         watch: called before each step; whoever stops the run keeps the last `Progress.bench`.
 
     Raises:
+        ConfigError: there is no such device here.
         CheckpointError, DataError, ImageError: the weights or the pairs cannot be read.
 
     Example:
@@ -109,7 +110,7 @@ class _Run:
     def __init__(self, plan: Plan, watch: Callable[[Progress], None]) -> None:
         self._plan = plan
         self._watch = watch
-        self._device = torch.device(plan.device)
+        self._device = _device(plan.device)
         self._machine = _machine(self._device)
         self._networks = _networks(plan)
         self._pairs = _read_pairs(plan.pairs)
@@ -186,9 +187,16 @@ class _Run:
                 present.append(_Entrant(case, engine, macs, first_seconds))
         self._entrants += present
         for number in range(self._plan.runs):
-            for entrant in present:
+            for entrant in tuple(present):
                 self._tell(f"{entrant.case}: run {number + 1} of {self._plan.runs}", entrant.macs / parts)
-                entrant.seconds.append(entrant.engine.seconds(degraded))
+                try:
+                    with watched():
+                        entrant.seconds.append(entrant.engine.seconds(degraded))
+                except (OutOfMemory, RuntimeError) as failure:
+                    self._skipped.append(Skipped(str(entrant.case), _first_line(failure)))
+                    self._done += entrant.macs * (self._plan.runs - number - 1 + self._plan.memory) / parts
+                    self._entrants.remove(entrant)
+                    present.remove(entrant)
         for entrant in present if self._plan.memory else ():
             self._tell(f"{entrant.case}: memory", entrant.macs / parts)
             entrant.memory_bytes = peak_memory(self._alone(network, entrant.case))
@@ -268,6 +276,16 @@ def _read_pairs(paths: tuple[Path, Path] | None) -> list[tuple[Pixels, Pixels]]:
     for name, reason in pairing.unpaired.items():
         raise DataError(f"{name}: {reason}")
     return [(read_pixels(pair.restored), read_pixels(pair.target)) for pair in pairing.pairs]
+
+
+def _device(name: str) -> torch.device:
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device is {name!r}, and the number of GPUs that torch can use here is {torch.cuda.device_count()}; "
+            "expected cpu, or one of those"
+        )
+    return device
 
 
 def _machine(device: torch.device) -> dict[str, str]:

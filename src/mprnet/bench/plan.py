@@ -106,7 +106,7 @@ class Plan:
             raise ConfigError(f"device is {self.device!r}; expected cpu, or a GPU such as cuda") from None
 
     def _is_quick(self, precision: str) -> bool:
-        return precision != "bf16" or self.device != "cpu" or has_quick_bf16()
+        return precision != "bf16" or torch.device(self.device).type != "cpu" or has_quick_bf16()
 
 
 def _check(name: str, values: tuple[object, ...], known: tuple[object, ...]) -> None:

@@ -69,6 +69,9 @@ def bench(
     from mprnet.bench import Plan, run
     from mprnet.imaging import check_target
 
+    for path in (json, plot):
+        if path is not None and not path.parent.is_dir():
+            raise ConfigError(f"{path} cannot be written: the folder {path.parent} does not exist")
     if plot is not None:
         check_target(plot, overwrite)
     if json is not None and (json.is_dir() or (json.exists() and not overwrite)):

@@ -11,9 +11,7 @@ from mprnet.errors import ConfigError
 
 
 def degrade(
-    source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="A folder of clean pictures, or one of them.")
-    ],
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A folder of clean pictures, or one of them.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="OUT", help="Folder in which input/ and target/ are made.")
     ],

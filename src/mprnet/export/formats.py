@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 _OWNER = FINGERPRINT[0]
 """What everything is kept under that a file says about its network."""
+
+_LARGEST_ABOUT = 2**20
+"""Bytes that are read of what a `.pt2` says about its network."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,8 @@ class Format:
         precisions: what it is written in.
         write: makes a file, and maybe another of its stem beside it.
         open: reads one back, and makes it ready to compute on the processor.
-        about: reads what it says about its network.
+        about: reads what it says about its network, running nothing that is in the file.
+        beside: what the other files end in that `write` makes.
     """
 
     suffix: str
@@ -66,17 +72,21 @@ class Format:
     write: Callable[[Content, Path], None]
     open: Callable[[Path], Engine]
     about: Callable[[Path], dict[str, str]]
+    beside: tuple[str, ...] = ()
 
 
 def open_exported(path: Path) -> Engine:
     """Open an exported network with the engine that reads its format, on the processor.
 
+    A `.pt2` is code: torch may run what is in it. Open one only where it is from somebody you trust; `read_about` is
+    safe with any.
+
     Args:
         path: what `export_model` wrote.
 
     Returns:
-        A function of `(B, C, H, W)`, float32 in [0, 1], any H and W, that returns a picture of this shape for each
-        output of the file, not clamped.
+        A function of `(B, C, H, W)`, float32 in [0, 1], any H and W (a `.pt2` takes up to 32,768), that returns a
+        picture of this shape for each output of the file, not clamped.
 
     Raises:
         ConfigError: the name ends in none of the formats' endings.
@@ -86,13 +96,14 @@ def open_exported(path: Path) -> Engine:
 
 
 def read_about(path: Path) -> dict[str, str]:
-    """Return what an exported network says about itself.
+    """Return what an exported network says about itself, running nothing that is in the file.
 
     Args:
         path: what `export_model` wrote.
 
     Raises:
-        ConfigError, MissingExtraError: as `open_exported`.
+        ConfigError: as `open_exported`; or a `.pt2` is damaged, or says nothing that was written by `export_model`.
+        MissingExtraError: as `open_exported`.
     """
     return _of(path).about(path)
 
@@ -201,9 +212,14 @@ def _open_torchexport(path: Path) -> Engine:
 
 
 def _about_torchexport(path: Path) -> dict[str, str]:
-    extra = {f"{_OWNER}.json": ""}
-    torch.export.load(path, extra_files=extra)
-    about: dict[str, str] = json.loads(extra[f"{_OWNER}.json"])
+    # Not by torch, which falls back on unpickling, and would run what a stranger put there.
+    try:
+        with zipfile.ZipFile(path) as archive:
+            name = next(name for name in archive.namelist() if name.endswith(f"/extra/{_OWNER}.json"))
+            with archive.open(name) as entry:
+                about: dict[str, str] = dict(json.loads(entry.read(_LARGEST_ABOUT)))
+    except (zipfile.BadZipFile, zlib.error, StopIteration, EOFError, RuntimeError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path} does not say what it is; expected a file of `mprnet export`") from error
     return about
 
 
@@ -223,6 +239,7 @@ FORMATS: dict[str, Format] = {
         write=_write_openvino,
         open=_open_openvino,
         about=_about_openvino,
+        beside=(".bin",),
     ),
     "torchexport": Format(
         suffix=".pt2",

@@ -42,6 +42,7 @@ def export_model(
 
     The file takes `degraded` `(B, C, H, W)`, float32 in [0, 1], of any batch, height and width; it pads to multiples of
     8 and cuts back by itself. It returns `restored` of this shape, not clamped, or `stage1`, `stage2` and `stage3`.
+    Of `torchexport` alone sides are bounded, by 32,768.
 
     Args:
         model: the network, on any device and in any dtype. Its channel attention has to average over the whole picture
@@ -62,7 +63,7 @@ def export_model(
     Raises:
         ConfigError: there is no such format, stage or precision, or not together; `target` has another suffix; or the
             network averages over local windows.
-        ExportError: the file exists or cannot be written; or it differs from torch by more than `BOUNDS`, and is not
+        ExportError: a file exists or cannot be written; or it differs from torch by more than `BOUNDS`, and is not
             kept.
         MissingExtraError: what writes or runs the format is not installed.
     """
@@ -118,8 +119,9 @@ def _check_target(target: Path, form: Format, overwrite: bool) -> None:
         raise ConfigError(f"{target} ends in {target.suffix or 'nothing'}; expected {form.suffix}")
     if not target.parent.is_dir():
         raise ExportError(f"{target} cannot be written: the folder {target.parent} does not exist")
-    if target.exists() and not overwrite:
-        raise ExportError(f"{target} exists; choose another name, or overwrite it (--overwrite, overwrite=True)")
+    for path in (target, *(target.with_suffix(suffix) for suffix in form.beside)):
+        if path.exists() and not overwrite:
+            raise ExportError(f"{path} exists; choose another name, or overwrite it (--overwrite, overwrite=True)")
 
 
 def _about(model: MPRNet, stages: tuple[int, ...], precision: str, metadata: Mapping[str, str]) -> dict[str, str]:

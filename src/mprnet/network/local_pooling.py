@@ -95,6 +95,7 @@ class Window:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept from a restoration is to serve training too
 def _coverage(size: int, window: float, block: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return which part of each grid point's window lies in each block along one axis: `(points, blocks)`."""
     edges = torch.arange(0, size + block, block, device=device, dtype=dtype).clamp(max=size)

@@ -24,6 +24,7 @@ _SHARE = 0.5
 _WORDS = (
     "out of memory",
     "can't allocate memory",
+    "posix_memalign failed",
     "DefaultCPUAllocator",
     "bad allocation",
     "bad_alloc",
