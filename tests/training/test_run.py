@@ -229,7 +229,7 @@ def test_the_last_stage_that_is_trained_gives_the_psnr(tiny, tmp_path):
 def test_a_compiled_run_without_a_compiler_does_not_begin(tiny, tmp_path, monkeypatch, cache):
     monkeypatch.setattr(shutil, "which", lambda _: None)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: None)
-    with pytest.raises(ConfigError, match=r"true, which needs a C\+\+ compiler"):
+    with pytest.raises(ConfigError, match=r"true, which needs the C\+\+ compiler"):
         train(training.load_recipe(tiny, ["optimization.compile=true"]), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
