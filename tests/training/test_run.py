@@ -354,6 +354,12 @@ def test_the_best_is_forgotten_where_other_pictures_are_looked_at(finished, tiny
     assert read_metadata(result.best)["training_steps"] == "9"
 
 
+def test_the_best_is_kept_where_the_same_pictures_are_looked_at_more_often(finished, first_run, tiny):
+    changes = ["optimization.steps=9", "validation.every=3", "optimization.rate=1", "optimization.ema_decay=0"]
+    train(training.load_recipe(tiny, changes), finished, resume=True)
+    assert (finished / "best.safetensors").read_bytes() == (first_run / "best.safetensors").read_bytes()
+
+
 def test_steps_add_up_over_runs_of_one_task_and_stages_that_were_never_trained_are_told(tiny, tmp_path):
     def trained(folder, *changes):
         return read_metadata(train(training.load_recipe(tiny, list(changes)), tmp_path / folder).last)

@@ -115,24 +115,22 @@ class Checkpoints(pl.Callback):
         folder: of the run.
         steps: of the whole run, which ends with a validation, whether one is due or not.
         every: steps between two validations.
-
-    Attributes:
-        forgets: whether the best PSNR of the run that is resumed counts no more, as other pictures are looked at.
+        looked_at: what the PSNR is of, in words; the best one of a checkpoint counts only where it is of the same.
     """
 
-    def __init__(self, folder: Path, steps: int, every: int) -> None:
+    def __init__(self, folder: Path, steps: int, every: int, looked_at: str) -> None:
         self.folder = folder
         self.steps = steps
         self.every = every
+        self.looked_at = looked_at
         self.best_psnr_db = float("-inf")
-        self.forgets = False
         self._asked_to_stop = False
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_psnr_db": self.best_psnr_db}
+        return {"best_psnr_db": self.best_psnr_db, "looked_at": self.looked_at}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if not self.forgets:
+        if state_dict.get("looked_at", self.looked_at) == self.looked_at:
             self.best_psnr_db = state_dict["best_psnr_db"]
 
     def on_train_batch_end(
@@ -154,7 +152,8 @@ class Checkpoints(pl.Callback):
             raise Stopped
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        if isinstance(exception, DataError | ImageError):  # a file is bad; the weights are as good as before
+        is_alone = trainer.world_size == 1  # other processes would not come to save with this one
+        if isinstance(exception, DataError | ImageError) and is_alone:  # a file is bad, the weights are not
             self._save(trainer, LAST)
 
     @contextmanager

@@ -83,11 +83,9 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Traini
     data = RecipeData(recipe)
     model = _network(recipe)
     past = _past(recipe)
-    keeper = Checkpoints(folder, recipe.optimization.steps, recipe.validation.every)
+    keeper = Checkpoints(folder, recipe.optimization.steps, recipe.validation.every, _looked_at(recipe))
     if resume:
         past = _resumed(_opened(model, checkpoint).get("past"), past, recipe.optimization.stages)
-        changed = [line.partition(":")[0] for line in changes_since(folder, recipe)]
-        keeper.forgets = any(name.startswith(("validation.", "optimization.stages")) for name in changed)
     _prepare(folder, recipe)
     metadata = {"task": recipe.task, "training_crop_px": str(recipe.data.last_crop_px)}
     files = RunFiles(model, metadata, past)
@@ -137,6 +135,13 @@ def _everything(recipe: Recipe) -> dict[str, Any]:
         drawn = make_degradation(recipe.task, recipe.validation.degradation)
         entries["validation"]["degradation"] = asdict(drawn)  # type: ignore[call-overload]
     return entries | {"mprnet": __version__}
+
+
+def _looked_at(recipe: Recipe) -> str:
+    """Tell in words what a recipe validates: which pictures, degraded how, and after which stage."""
+    entries = _everything(recipe)["validation"]
+    pictures = {name: value for name, value in entries.items() if name not in ("every", "log_every")}
+    return json.dumps(pictures | {"stages": recipe.optimization.stages}, sort_keys=True)
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
