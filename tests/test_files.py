@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,16 @@ def test_what_others_call_unfinished_stays(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     remove_unfinished(tmp_path)
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_what_another_machine_is_writing_stays_for_a_day(tmp_path: Path) -> None:
+    for age_h in (0, 23, 25):
+        path = tmp_path / f".{age_h:032x}-00000000-999999999.unfinished"
+        path.touch()
+        written = time.time() - age_h * 3600
+        os.utime(path, (written, written))
+    remove_unfinished(tmp_path)
+    assert sorted(int(path.name[1:33], 16) for path in tmp_path.iterdir()) == [0, 23]
 
 
 def test_what_a_living_process_is_writing_stays(tmp_path: Path) -> None:

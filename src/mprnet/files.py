@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import re
+import time
 import uuid
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 _ENDING = ".unfinished"
-_UNFINISHED = re.compile(rf"\.[0-9a-f]{{32}}-(\d+){re.escape(_ENDING)}")
+_MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
+"""Stands for this machine in names: process numbers mean nothing on another that shares the folder."""
+_UNFINISHED = re.compile(rf"\.[0-9a-f]{{32}}-(?P<machine>[0-9a-f]{{8}})-(?P<process>\d+){re.escape(_ENDING)}")
+_ABANDONED_S = 24 * 60 * 60
+"""Another machine's file that was not written to for so long is taken for left behind."""
 _own: set[str] = set()
 """The unfinished files that this process is writing."""
 
@@ -37,7 +44,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         ('whole', 1)
     """
     # A name of its own length: one built from a long name would be too long for the file system.
-    unfinished = path.with_name(f".{uuid.uuid4().hex}-{os.getpid()}{_ENDING}")
+    unfinished = path.with_name(f".{uuid.uuid4().hex}-{_MACHINE}-{os.getpid()}{_ENDING}")
     _own.add(unfinished.name)
     try:
         yield unfinished
@@ -51,16 +58,21 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what killed processes left half written in a folder; what a living one is writing stays."""
+    """Remove what killed processes left half written in a folder; what a living one is writing stays.
+
+    What another machine left there, on a shared folder, goes when it was not written to for a day.
+    """
     for path in folder.glob(f".*{_ENDING}"):
-        ours = _UNFINISHED.fullmatch(path.name)
-        if ours and not _is_being_written(path.name, int(ours[1])):
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # it was finished meanwhile
+            if (ours := _UNFINISHED.fullmatch(path.name)) and not _is_being_written(path, ours):
+                path.unlink()
 
 
-def _is_being_written(name: str, writer: int) -> bool:
+def _is_being_written(path: Path, name: re.Match[str]) -> bool:
     import psutil  # type: ignore[import-untyped, unused-ignore] # most files are written without a look at others
 
-    if writer == os.getpid():  # in a container every process may have the same number
-        return name in _own
-    return bool(psutil.pid_exists(writer))
+    if name["machine"] != _MACHINE:
+        return time.time() - path.stat().st_mtime < _ABANDONED_S
+    if int(name["process"]) == os.getpid():  # in a container every process may have the same number
+        return path.name in _own
+    return bool(psutil.pid_exists(int(name["process"])))

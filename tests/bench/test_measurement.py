@@ -183,6 +183,22 @@ def test_the_psnr_of_an_engine_that_is_not_exact_changes_at_every_size(tiny, pai
     assert abs(changes[0]) > 0.1
 
 
+def test_an_engine_that_fails_on_the_pairs_keeps_its_times_and_the_others_are_compared(tiny, pairs, monkeypatch):
+    class Failing(Straightforward):
+        def run(self, degraded, stages):
+            if degraded.shape[2:] == (24, 16) and stages == (1,):  # a pair, padded
+                raise RuntimeError("no memory\nat line 3")
+            return super().run(degraded, stages)
+
+    monkeypatch.setattr(engines, "open_backend", lambda model, *, device, **_: Failing(model, device))
+    bench = run(Plan(**QUICK | {"weights": tiny, "pairs": pairs, "runs": 1, "stages": (1, 3)}))
+    engine = {line.case.stage: line for line in bench.lines if line.case.engine == "torch"}
+    assert engine[1].psnr_change_db is None
+    assert len(engine[1].seconds) == 1
+    assert engine[3].psnr_change_db == pytest.approx(0, abs=1e-3)
+    assert bench.skipped == (("tiny 32×32, stage 1, torch fp32: PSNR", "no memory"),)
+
+
 def test_pairs_without_a_partner_are_refused_before_anything_is_measured(tiny, pairs):
     (pairs[1] / "b.png").unlink()
     with pytest.raises(DataError, match="b: no picture of this name in "):

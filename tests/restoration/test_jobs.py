@@ -502,8 +502,9 @@ def test_a_killed_run_loses_only_the_picture_under_work(restorer, folder):
         ):  # the writer may be a picture behind
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
-    left = folder / f"out/.{'0' * 32}-{process.pid}.unfinished"
+    left = folder / f"out/.{'0' * 32}-00000000-{process.pid}.unfinished"
     left.write_text("half")
+    os.utime(left, (0, 0))
     done = stamps()
     report = restore_files(restorer, ["in"], "out")
     assert [job.source.name for job in report.skipped] == [f"{number}.png" for number in range(6)]

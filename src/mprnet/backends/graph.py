@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _CONFIG: Any = torch.fx.experimental._config  # its `patch` is added when it is imported, which no checker sees
 
-_LONGEST_PX = 32768
+LONGEST_PX = 32768
 """The longest side that a graph with symbolic sizes is promised to take."""
 
 
@@ -93,9 +93,9 @@ def _symbolic_shape(padded: bool) -> dict[int, object]:
     from torch.export import Dim
 
     if padded:
-        sides = [Dim(name, min=1, max=_LONGEST_PX) for name in ("height", "width")]
+        sides = [Dim(name, min=1, max=LONGEST_PX) for name in ("height", "width")]
     else:
-        sides = [SIZE_MULTIPLE * Dim(name, min=1, max=_LONGEST_PX // SIZE_MULTIPLE) for name in ("rows", "columns")]
+        sides = [SIZE_MULTIPLE * Dim(name, min=1, max=LONGEST_PX // SIZE_MULTIPLE) for name in ("rows", "columns")]
     return {0: Dim("batch", min=1), 2: sides[0], 3: sides[1]}
 
 

@@ -224,11 +224,15 @@ class _Run:
                 continue
             key, base = (engine.name, engine.precision, engine.stage), (STRAIGHTFORWARD, "fp32", engine.stage)
             self._tell(f"{entrant.case}: PSNR")
-            if base not in psnr_db:
-                psnr_db[base] = self._psnr(Engine(network.model, *base, self._device))
-            if key not in psnr_db:
-                psnr_db[key] = self._psnr(engine)
-            entrant.psnr_change_db = psnr_db[key] - psnr_db[base]
+            try:
+                if base not in psnr_db:
+                    psnr_db[base] = self._psnr(Engine(network.model, *base, self._device))
+                if key not in psnr_db:
+                    psnr_db[key] = self._psnr(engine)
+            except (OutOfMemory, RuntimeError) as failure:  # its times hold
+                self._skipped.append(Skipped(f"{entrant.case}: PSNR", _first_line(failure)))
+            else:
+                entrant.psnr_change_db = psnr_db[key] - psnr_db[base]
 
     def _psnr(self, engine: Engine) -> float:
         """Return the mean over the pairs."""

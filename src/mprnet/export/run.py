@@ -11,7 +11,7 @@ import torch
 
 from mprnet import __version__
 from mprnet.backends import fingerprint
-from mprnet.backends.graph import exported
+from mprnet.backends.graph import LONGEST_PX, exported
 from mprnet.errors import ConfigError, ExportError
 from mprnet.export.formats import FORMATS, Content, Format, need
 from mprnet.export.parity import BOUNDS, Comparison, compare
@@ -79,7 +79,7 @@ def export_model(
     content = Content(
         program=exported(model, stages, padded=True, dtype=dtype),
         outputs=tuple(f"stage{number}" for number in stages) if stage == "all" else ("restored",),
-        about=_about(model, stages, precision, metadata or {}),
+        about=_about(model, format, stages, precision, metadata or {}),
         precision=precision,
         crops=crops or (),
     )
@@ -124,7 +124,10 @@ def _check_target(target: Path, form: Format, overwrite: bool) -> None:
             raise ExportError(f"{path} exists; choose another name, or overwrite it (--overwrite, overwrite=True)")
 
 
-def _about(model: MPRNet, stages: tuple[int, ...], precision: str, metadata: Mapping[str, str]) -> dict[str, str]:
+def _about(
+    model: MPRNet, format_name: str, stages: tuple[int, ...], precision: str, metadata: Mapping[str, str]
+) -> dict[str, str]:
+    sizes = f"sides up to {LONGEST_PX}" if format_name == "torchexport" else "any"
     return {
         **metadata,
         "version": __version__,
@@ -133,7 +136,7 @@ def _about(model: MPRNet, stages: tuple[int, ...], precision: str, metadata: Map
         "precision": precision,
         "range": "[0, 1], not clamped",
         "layout": "batch, channels (RGB where there are three), height, width; float32",
-        "sizes": "any; padded inside to multiples of 8, and cut back"
+        "sizes": f"{sizes}; padded inside to multiples of 8, and cut back"
         + ("; reshape to the picture's before compiling" if precision == "int8" else ""),
     }
 
