@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from mprnet.errors import ConfigError
+from mprnet.files import _MACHINE
 from mprnet.imaging import FORMATS
 from mprnet.restoration import Job, PictureOptions, Skipped, jobs, pictures, restore_files
 from mprnet.restoration.journal import NAME, sha256_of
@@ -502,9 +503,8 @@ def test_a_killed_run_loses_only_the_picture_under_work(restorer, folder):
         ):  # the writer may be a picture behind
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
-    left = folder / f"out/.{'0' * 32}-00000000-{process.pid}.unfinished"
+    left = folder / f"out/.{'0' * 32}-{_MACHINE}-{process.pid}.unfinished"
     left.write_text("half")
-    os.utime(left, (0, 0))
     done = stamps()
     report = restore_files(restorer, ["in"], "out")
     assert [job.source.name for job in report.skipped] == [f"{number}.png" for number in range(6)]

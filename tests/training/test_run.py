@@ -16,6 +16,7 @@ import torch
 from mprnet import training
 from mprnet.checkpoints import load_checkpoint, read_metadata, save_checkpoint
 from mprnet.errors import CheckpointError, ConfigError, ImageError, MissingExtraError, TrainingError
+from mprnet.files import _MACHINE
 from mprnet.network import MPRNet, MPRNetConfig
 from mprnet.training import module, run
 from mprnet.training.callbacks import COLUMNS, Logs
@@ -331,9 +332,7 @@ def test_a_finished_run_goes_on_when_the_recipe_gives_it_more_steps_and_another_
 def test_rows_after_the_checkpoint_and_rows_cut_short_leave_the_csv(finished, tiny, first_run):
     before = (first_run / "csv" / "metrics.csv").read_text()
     (finished / "csv" / "metrics.csv").write_text(before + "9,0.5,0.1,,,\n12,0.5,0.1,,,\n1")
-    left = finished / f".{'0' * 32}-00000000-999999999.unfinished"
-    left.write_bytes(b"half a checkp")
-    os.utime(left, (0, 0))
+    (finished / f".{'0' * 32}-{_MACHINE}-999999999.unfinished").write_bytes(b"half a checkp")
     train(training.load_recipe(tiny, ["optimization.steps=9"]), finished, resume=True)
     after = (finished / "csv" / "metrics.csv").read_text()
     assert after.startswith(before)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mprnet.backends.graph import LONGEST_PX
 from mprnet.backends.onnx import INPUT, to_onnx
 from mprnet.backends.openvino import FINGERPRINT, converted, core
 from mprnet.errors import ConfigError, MissingExtraError
@@ -64,6 +65,7 @@ class Format:
         open: reads one back, and makes it ready to compute on the processor.
         about: reads what it says about its network, running nothing that is in the file.
         beside: what the other files end in that `write` makes.
+        longest_px: the longest side of a picture that its files take; None where there is no bound.
     """
 
     suffix: str
@@ -73,6 +75,7 @@ class Format:
     open: Callable[[Path], Engine]
     about: Callable[[Path], dict[str, str]]
     beside: tuple[str, ...] = ()
+    longest_px: int | None = None
 
 
 def open_exported(path: Path) -> Engine:
@@ -248,6 +251,7 @@ FORMATS: dict[str, Format] = {
         write=_write_torchexport,
         open=_open_torchexport,
         about=_about_torchexport,
+        longest_px=LONGEST_PX,
     ),
 }
 """The formats, by name. OpenVINO's is two files: the graph, and beside it the weights in a `.bin` of its stem."""

@@ -11,7 +11,7 @@ import torch
 
 from mprnet import __version__
 from mprnet.backends import fingerprint
-from mprnet.backends.graph import LONGEST_PX, exported
+from mprnet.backends.graph import exported
 from mprnet.errors import ConfigError, ExportError
 from mprnet.export.formats import FORMATS, Content, Format, need
 from mprnet.export.parity import BOUNDS, Comparison, compare
@@ -79,7 +79,7 @@ def export_model(
     content = Content(
         program=exported(model, stages, padded=True, dtype=dtype),
         outputs=tuple(f"stage{number}" for number in stages) if stage == "all" else ("restored",),
-        about=_about(model, format, stages, precision, metadata or {}),
+        about=_about(model, form, stages, precision, metadata or {}),
         precision=precision,
         crops=crops or (),
     )
@@ -125,9 +125,9 @@ def _check_target(target: Path, form: Format, overwrite: bool) -> None:
 
 
 def _about(
-    model: MPRNet, format_name: str, stages: tuple[int, ...], precision: str, metadata: Mapping[str, str]
+    model: MPRNet, form: Format, stages: tuple[int, ...], precision: str, metadata: Mapping[str, str]
 ) -> dict[str, str]:
-    sizes = f"sides up to {LONGEST_PX}" if format_name == "torchexport" else "any"
+    sizes = f"sides up to {form.longest_px}" if form.longest_px else "any"
     return {
         **metadata,
         "version": __version__,
