@@ -28,28 +28,34 @@ def scipy_laplacian(picture: np.ndarray) -> np.ndarray:
     return picture - smooth(sparse)
 
 
-def numpy_loss(outputs: list[np.ndarray], target: np.ndarray) -> float:
-    """Equations 1 to 3 in float64, written out: the Laplacians are taken of both pictures, then subtracted."""
+def numpy_loss(outputs: list[np.ndarray], target: np.ndarray, axes: tuple[int, ...] = ()) -> float:
+    """Equations 1 to 3 in float64, written out: the Laplacians are taken of both pictures, then subtracted.
+
+    The squares are averaged over `axes` before the root.
+    """
     total = 0.0
     for restored in outputs:
-        total += np.sqrt((restored - target) ** 2 + 1e-6).mean()
+        total += np.sqrt(np.mean((restored - target) ** 2, axes) + 1e-6).mean()
         edges = [
             [scipy_laplacian(restored[b, c]) - scipy_laplacian(target[b, c]) for c in range(target.shape[1])]
             for b in range(target.shape[0])
         ]
-        total += 0.05 * np.sqrt(np.square(edges) + 1e-6).mean()
+        total += 0.05 * np.sqrt(np.mean(np.square(edges), axes) + 1e-6).mean()
     return total
 
 
 def test_charbonnier_is_the_mean_of_the_smoothed_distances():
-    difference = torch.tensor([[3.0, -4.0], [0.0, 1e-3]])
+    difference = torch.tensor([[3.0, -4.0], [0.0, 1e-3]]).view(2, 1, 1, 2)
     by_hand = (np.sqrt(9 + 1e-6) + np.sqrt(16 + 1e-6) + 1e-3 + np.sqrt(2) * 1e-3) / 4
     assert charbonnier(difference).item() == pytest.approx(by_hand, rel=1e-6)
+    by_hand = (np.sqrt(12.5 + 1e-6) + np.sqrt(0.5e-6 + 1e-6)) / 2
+    assert charbonnier(difference, "pictures").item() == pytest.approx(by_hand, rel=1e-6)
 
 
-def test_charbonnier_of_equal_pictures_has_a_gradient_of_zero_not_nan():
+@pytest.mark.parametrize("root_over", ["numbers", "pictures"])
+def test_charbonnier_of_equal_pictures_has_a_gradient_of_zero_not_nan(root_over):
     difference = torch.zeros(1, 3, 4, 4, requires_grad=True)
-    charbonnier(difference).backward()
+    charbonnier(difference, root_over).backward()
     assert difference.grad is not None
     assert difference.grad.abs().max() == 0
 
@@ -83,10 +89,11 @@ def test_the_laplacian_is_linear():
     torch.testing.assert_close(laplacian(2 * one - 3 * other), 2 * laplacian(one) - 3 * laplacian(other))
 
 
-def test_the_loss_is_that_of_the_equations():
+@pytest.mark.parametrize(("root_over", "axes"), [("numbers", ()), ("pictures", (1, 2, 3))])
+def test_the_loss_is_that_of_the_equations(root_over, axes):
     outputs, target = [picture(seed, 2, 3, 16, 24) for seed in (1, 2, 3)], picture(4, 2, 3, 16, 24)
-    expected = numpy_loss([output.double().numpy() for output in outputs], target.double().numpy())
-    assert restoration_loss(outputs, target).item() == pytest.approx(expected, rel=1e-6)
+    expected = numpy_loss([output.double().numpy() for output in outputs], target.double().numpy(), axes)
+    assert restoration_loss(outputs, target, root_over=root_over).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_every_stage_counts_once_and_the_edges_by_their_weight():

@@ -109,6 +109,7 @@ def test_changes_are_read_as_toml_and_else_as_text(smallest):
         ("optimization.clip_norm=nan", "optimization.clip_norm is nan; expected 0 or more"),
         ("optimization.ema_decay=1", "optimization.ema_decay is 1.0; expected 0 to less than 1"),
         ("optimization.edge_weight=-1", "optimization.edge_weight is -1.0; expected 0 or more"),
+        ("optimization.root_over=crops", "recipe.optimization.root_over is 'crops'; expected"),
         ("optimization.precision=fp16", "recipe.optimization.precision is 'fp16'; expected"),
         ("seed=-1", "seed is -1; expected 0 or more"),
         ("degradation.sigma=[1, 2]", "degradation (derain) has no entry 'sigma'"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,15 +15,20 @@ EPSILON = 1e-3
 EDGE_WEIGHT = 0.05
 _BURT_ADELSON = (0.05, 0.25, 0.4, 0.25, 0.05)
 
+RootOver = Literal["numbers", "pictures"]
+"""Whether the root of Equation 2 is taken of each number, or of each picture."""
 
-def charbonnier(difference: Tensor) -> Tensor:
-    """Return the mean over pixels and channels of `sqrt(d² + ε²)`, ε = 10⁻³.
 
-    The paper writes the norm of the whole picture; the published training takes the mean over its numbers,
-    which does not grow with the crop, and so do we.
+def charbonnier(difference: Tensor, root_over: RootOver = "numbers") -> Tensor:
+    """Return the mean of `sqrt(d² + ε²)`, ε = 10⁻³.
+
+    The published training takes the root of each number and then the mean: what is far off counts by how far. The paper
+    writes the norm of the whole picture: within a picture errors count squared, as in PSNR. Ours of a picture is the
+    root of the mean, which does not grow with the crop.
 
     Args:
-        difference: restored minus target, any shape, float.
+        difference: restored minus target, `(B, C, H, W)`, float.
+        root_over: `numbers`, as the published training; `pictures`, as the paper writes.
 
     Returns:
         Tensor: a scalar, at least ε.
@@ -34,7 +39,10 @@ def charbonnier(difference: Tensor) -> Tensor:
 
     Source: Equation 2.
     """
-    return (difference.square() + EPSILON**2).sqrt().mean()
+    squared = difference.square()
+    if root_over == "pictures":
+        squared = squared.mean(dim=(1, 2, 3))
+    return (squared + EPSILON**2).sqrt().mean()
 
 
 def laplacian(picture: Tensor) -> Tensor:
@@ -66,13 +74,19 @@ def _smooth(picture: Tensor) -> Tensor:
     return F.conv2d(F.pad(picture, (2, 2, 2, 2), mode="replicate"), kernel, groups=channels)
 
 
-def restoration_loss(outputs: Sequence[Tensor], target: Tensor, edge_weight: float = EDGE_WEIGHT) -> Tensor:
+def restoration_loss(
+    outputs: Sequence[Tensor],
+    target: Tensor,
+    edge_weight: float = EDGE_WEIGHT,
+    root_over: RootOver = "numbers",
+) -> Tensor:
     """Return the loss of all stages: Charbonnier plus `edge_weight` times the Charbonnier of the Laplacians.
 
     Args:
         outputs: the picture of each stage, each `(B, C, H, W)`, any float dtype.
         target: ground truth, `(B, C, H, W)`, float.
         edge_weight: λ of Equation 1.
+        root_over: as for `charbonnier`, of the pictures and of their Laplacians.
 
     Returns:
         Tensor: a float32 scalar, the sum over the stages; computed in float32 also where autocast is on.
@@ -90,5 +104,6 @@ def restoration_loss(outputs: Sequence[Tensor], target: Tensor, edge_weight: flo
         for restored in outputs:
             difference = restored.float() - target.float()
             # The Laplacian is linear: that of the difference is the difference of the two.
-            total = total + charbonnier(difference) + edge_weight * charbonnier(laplacian(difference))
+            edges = charbonnier(laplacian(difference), root_over)
+            total = total + charbonnier(difference, root_over) + edge_weight * edges
     return total

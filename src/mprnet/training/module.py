@@ -58,7 +58,7 @@ class RestorationModule(pl.LightningModule):
         self._batch = batch
         degraded, target = (picture.contiguous(memory_format=torch.channels_last) for picture in batch)
         restored = self._forward(degraded, self.optimization.stages).computed
-        loss = restoration_loss(restored, target, self.optimization.edge_weight)
+        loss = restoration_loss(restored, target, self.optimization.edge_weight, self.optimization.root_over)
         self._check("the loss", loss)
         return loss
 

@@ -18,6 +18,7 @@ from mprnet.degradation import make_degradation
 from mprnet.errors import ConfigError
 from mprnet.network import SIZE_MULTIPLE, TASKS, MPRNetConfig, preset
 from mprnet.settings import apply_change, build
+from mprnet.training.loss import RootOver
 
 SHIPPED = Path(__file__).parent / "recipes"
 
@@ -156,6 +157,7 @@ class Optimization:
         clip_norm: the gradient's norm is cut to this; 0 leaves it.
         ema_decay: decay of the moving average of the weights, which is what is kept.
         edge_weight: λ of Equation 1.
+        root_over: of what Equation 2 takes the root: `numbers`, as the published training, or `pictures`, as the paper.
         stages: the first so many are trained and validated; what follows is not computed and keeps its weights (but for
             the PReLU, which all stages share).
         precision: `bf16` computes in bfloat16 where that is safe, `fp32` does not.
@@ -169,6 +171,7 @@ class Optimization:
     clip_norm: float = 1.0
     ema_decay: float = 0.999
     edge_weight: float = 0.05
+    root_over: RootOver = "numbers"
     stages: int = 3
     precision: Literal["bf16", "fp32"] = "bf16"
     compile: bool = False
