@@ -23,6 +23,7 @@ FLOORS = (
     {"bench", "restoration", "training", "evaluation", "export"},
     {"__init__"},  # the public names
     {"cli", "web"},
+    {"__main__"},
 )
 
 SIDEWAYS = {

@@ -27,3 +27,12 @@ def test_help_is_shown_without_loading_what_only_the_work_needs():
     assert {"restore", "bench"} <= set(commands.split())
     assert sum("Usage: mprnet" in line for line in helps) == len(commands.split())  # the first word is no command
     assert HEAVY.intersection(loaded.split()) == set()
+
+
+def test_the_package_runs_as_the_command():
+    shown = [sys.executable, "-m", "mprnet", "info", "--help"]
+    done = subprocess.run(shown, capture_output=True, text=True, check=True)
+    assert "Usage: python -m mprnet info" in done.stdout
+    wrong = subprocess.run([sys.executable, "-m", "mprnet", "info", "nothing"], capture_output=True, text=True)
+    assert wrong.returncode == 1
+    assert wrong.stderr.startswith("mprnet: ")
