@@ -130,3 +130,19 @@ def test_noise_is_white_on_some_pictures_and_of_a_camera_on_the_others(draw):
     untouched = (Noise(sigma=(0, 0), camera_share=0.25)(clean, draw()) == clean).all(dim=(1, 2, 3))
     assert 38 <= int(untouched.sum()) <= 58
     assert torch.equal(Noise(sigma=(0, 0), camera_share=0)(clean, draw()), clean)
+
+
+def test_compressed_white_noise_stays_fine_in_brightness_and_becomes_coarse_in_colour(draw):
+    noise = Noise(sigma=(25, 25), camera_share=0, jpeg_share=1, quality=(95, 95))(grey(0.5), draw()) - 0.5
+    brightness = (noise * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(dim=1)
+    colour = noise[:, 0] - noise[:, 1]
+    # On flat places of a picture of RNI15, the dog: -0.02 in brightness, 0.72 and 0.22 in colour.
+    assert abs(correlation(brightness, 1)) < 0.05
+    assert correlation(colour, 1) == pytest.approx(0.72, abs=0.08)
+    assert correlation(colour, 2) == pytest.approx(0.22, abs=0.12)
+
+
+def test_white_noise_is_compressed_on_the_share_that_is_asked_for(draw):
+    noisy = Noise(sigma=(25, 25), camera_share=0, jpeg_share=0.25)(grey(0.5, 32, batch=64), draw()) * 255
+    compressed = torch.isclose(noisy, noisy.round(), rtol=0, atol=1e-3).all(dim=(1, 2, 3))
+    assert 8 <= int(compressed.sum()) <= 26

@@ -129,22 +129,31 @@ class Noise:
         sigma: standard deviation of the white noise, of white = 255.
         camera_share: share of pictures with camera noise.
         camera: what that is like.
+        jpeg_share: share of the pictures with white noise that are then compressed: it stays white in brightness, and
+            becomes weaker and coarse in colour.
+        quality: JPEG quality of these.
     """
 
     sigma: Range = (0.0, 55.0)
     camera_share: float = 0.25
     camera: CameraNoise = CameraNoise()
+    jpeg_share: float = 0.0
+    quality: Range = (75.0, 99.0)
 
     margin_px = 0
 
     def __post_init__(self) -> None:
         check_settings(self, "sigma")
-        check_settings(self, "camera_share", highest=1)
+        check_settings(self, "quality", lowest=1, highest=100)
+        check_settings(self, "camera_share", "jpeg_share", highest=1)
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> Tensor:
         """Return `clean` `(B, C, H, W)`, sRGB in [0, 1], with noise, clipped to [0, 1]."""
         from_camera = chosen(clean.shape[0], self.camera_share, generator).to(clean.device)
         white = GaussianNoise(self.sigma)(clean, generator)
+        if self.jpeg_share:
+            compressed = jpeg(white, uniform(clean.shape[0], self.quality, generator).to(clean.device))
+            white = torch.where(chosen(clean.shape[0], self.jpeg_share, generator).to(clean.device), compressed, white)
         return torch.where(from_camera, self.camera(clean, generator), white) if self.camera_share else white
 
 
