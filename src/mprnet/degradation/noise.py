@@ -117,8 +117,7 @@ class CameraNoise:
         common = common[..., _COLOUR_REACH:-_COLOUR_REACH, _COLOUR_REACH:-_COLOUR_REACH]
         grain = _blurred(common + saturation * colour, spread, _SMOOTHING_REACH, keeps_energy=True)
         noisy = to_display(light + grain).clamp(0, 1)
-        compressed = jpeg(noisy, uniform(batch, self.quality, generator).to(device))
-        return torch.where(chosen(batch, self.jpeg_share, generator).to(device), compressed, noisy).to(clean.dtype)
+        return _partly_compressed(noisy, self.jpeg_share, self.quality, generator).to(clean.dtype)
 
 
 @dataclass(frozen=True)
@@ -152,9 +151,15 @@ class Noise:
         from_camera = chosen(clean.shape[0], self.camera_share, generator).to(clean.device)
         white = GaussianNoise(self.sigma)(clean, generator)
         if self.jpeg_share:
-            compressed = jpeg(white, uniform(clean.shape[0], self.quality, generator).to(clean.device))
-            white = torch.where(chosen(clean.shape[0], self.jpeg_share, generator).to(clean.device), compressed, white)
+            white = _partly_compressed(white, self.jpeg_share, self.quality, generator)
         return torch.where(from_camera, self.camera(clean, generator), white) if self.camera_share else white
+
+
+def _partly_compressed(pictures: Tensor, share: float, quality: Range, generator: torch.Generator) -> Tensor:
+    """Store a share of the pictures `(B, C, H, W)` as JPEG, each of a quality of its own."""
+    batch, device = pictures.shape[0], pictures.device
+    compressed = jpeg(pictures, uniform(batch, quality, generator).to(device))
+    return torch.where(chosen(batch, share, generator).to(device), compressed, pictures)
 
 
 def _demosaick(sensed: Tensor, generator: torch.Generator) -> Tensor:
