@@ -57,14 +57,28 @@ def test_the_extent_is_the_larger_side_of_the_path(draw):
         assert 19 <= max(sides) <= 25
 
 
-def test_without_tremor_the_path_is_straight_and_with_it_it_wanders(draw):
-    def narrowness(tremor, seed):
-        _, covariance = moments(MotionBlur(**STILL, extent_px=(20, 20), tremor=tremor)(dots([(0, 0)]), draw(seed))[0])
+def test_with_much_inertia_the_path_is_straight_and_with_little_it_wanders(draw):
+    def narrowness(inertia):
+        blur = MotionBlur(**STILL, extent_px=(20, 20), inertia=(inertia, inertia))
+        return [eccentricity(moments(blur(dots([(0, 0)]), draw(seed))[0])[1]) for seed in range(4)]
+
+    def eccentricity(covariance):
         least, most = torch.linalg.eigvalsh(covariance)
         return float((least - 1.5**2) / (most - 1.5**2))
 
-    assert max(narrowness((0, 0), seed) for seed in range(3)) < 0.02
-    assert max(narrowness((1, 1), seed) for seed in range(3)) > 0.1
+    assert max(narrowness(1000)) < 0.02
+    assert max(narrowness(0.05)) > 0.1
+
+
+def test_a_path_lingers_where_it_turns(draw):
+    """Positions lie closest where the velocity is least, so light is not spread evenly along the path."""
+    blur = MotionBlur(**STILL, extent_px=(20, 20), inertia=(0.1, 0.1))
+    peaks = []
+    for seed in range(6):
+        light = to_linear(blur(dots([(0, 0)], sigma=0.7), draw(seed)))[0, 0]
+        along = light[light > 0.1 * light.max()]
+        peaks.append(float(along.max() / along.median()))
+    assert min(peaks) > 1.3
 
 
 def test_the_kernel_varies_over_the_picture_when_the_camera_rolls(draw):

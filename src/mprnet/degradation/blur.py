@@ -17,23 +17,24 @@ from mprnet.degradation.light import to_display, to_linear
 class MotionBlur:
     """Average the picture along a random camera path, in linear light, and add a little noise.
 
-    The camera shifts and rolls about a random point, so the kernel varies over the picture. A path is a smooth
-    random walk: inertia makes it straight, tremor makes it wander (after Boracchi and Foi, "Modeling the
-    Performance of Image Restoration from Motion Blur", 2012). It is centred, so that the sharp picture lies in
-    the middle of the blurred one. In some pictures a part, with a soft edge, moves along a path of its own, as people
-    and cars do in front of GoPro's camera.
+    The camera shifts and rolls about a random point, so the kernel varies over the picture. Its velocity is random
+    and has inertia: kept for long it makes the path a stroke; soon forgotten, the path turns, crosses itself, and
+    lingers where it turns (after Boracchi and Foi, "Modeling the Performance of Image Restoration from Motion Blur",
+    2012). It is centred, so that the sharp picture lies in the middle of the blurred one. In some pictures a part, with
+    a soft edge, moves along a path of its own, as people and cars do in front of GoPro's camera.
 
     Args:
         extent_px: the larger side of the box round the path; short ones are as frequent as long ones by ratio.
-        tremor: how much the direction wanders: 0 is a straight line.
+        inertia: after which part of the exposure the velocity is forgotten (its autocorrelation falls to 1/e):
+            much more than 1 is a straight line.
         roll_deg: standard deviation of the rotation over the exposure.
         roll_share: share of pictures whose camera rolls at all.
         field_px: the camera rolls about a point up to half of this away from the middle.
         object_share: share of pictures with a part that moves by itself.
         sharp_share: share of pictures left sharp, so that sharp photographs stay as they are.
         noise_sigma: standard deviation of the white noise added afterwards, of white = 1.
-        exposures: how many positions of the path are averaged; `None` takes 1.2 a pixel of the longest path,
-            odd and at least 9.
+        exposures: how many positions of the path are averaged; `None` takes 2.4 a pixel of the longest path,
+            at least 9.
 
     Example:
         >>> grey = torch.full((1, 3, 24, 24), 0.5)
@@ -43,7 +44,7 @@ class MotionBlur:
     """
 
     extent_px: Range = (3.0, 24.0)
-    tremor: Range = (0.02, 1.0)
+    inertia: Range = (0.05, 1.0)
     roll_deg: float = 0.5
     roll_share: float = 0.5
     field_px: float = 480.0
@@ -53,7 +54,8 @@ class MotionBlur:
     exposures: int | None = None
 
     def __post_init__(self) -> None:
-        check_settings(self, "extent_px", "tremor", "noise_sigma", "roll_deg", "field_px")
+        check_settings(self, "extent_px", "noise_sigma", "roll_deg", "field_px")
+        check_settings(self, "inertia", lowest=1e-3)
         check_settings(self, "roll_share", "object_share", "sharp_share", highest=1)
         if self.exposures is not None:
             check_settings(self, "exposures", lowest=1)
@@ -108,20 +110,29 @@ class MotionBlur:
 
     def _path(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw the camera's shift `(B, positions, 2)` in pixels (x, y) and roll `(B, positions)` in radians."""
-        positions = self.exposures or max(9, math.ceil(1.2 * self.extent_px[1])) | 1
-        steady, shaky = (max(tremor, 1e-3) for tremor in self.tremor)  # 0 has no logarithm
-        tremor = log_uniform(batch, (steady, shaky), generator)[:, 0, :, 0]  # (B, 1)
-        heading = uniform(batch, (0, 2 * math.pi), generator)[:, 0, :, 0]
-        heading = heading + (tremor * normal((batch, positions), generator)).cumsum(dim=1)
-        speed = (0.5 * normal((batch, positions), generator).cumsum(dim=1) / math.sqrt(positions)).exp()
-        path = torch.stack((speed * heading.cos(), speed * heading.sin()), dim=-1).cumsum(dim=1)
+        positions = self.exposures or max(9, math.ceil(2.4 * self.extent_px[1]))
+        inertia = log_uniform(batch, self.inertia, generator)[:, 0]  # (B, 1, 1)
+        path = _velocity(inertia, normal((batch, positions, 2), generator)).cumsum(dim=1)
         box = (path.amax(dim=1) - path.amin(dim=1)).amax(dim=-1).view(-1, 1, 1)
-        short, long = (max(extent, 1e-3) for extent in self.extent_px)  # as for the tremor
+        short, long = (max(extent, 1e-3) for extent in self.extent_px)  # 0 has no logarithm
         extent = log_uniform(batch, (short, long), generator)[:, 0]  # (B, 1, 1)
         path = (path - path.mean(dim=1, keepdim=True)) * extent / box.clamp(min=1e-6)
         turn = normal((batch, positions), generator).cumsum(dim=1) / positions
         turn = (turn - turn.mean(dim=1, keepdim=True)) * math.radians(self.roll_deg) * math.sqrt(positions)
         return path, turn * chosen(batch, self.roll_share, generator)[:, 0, :, 0]
+
+
+def _velocity(inertia: Tensor, pushes: Tensor) -> Tensor:
+    """Let velocities decay, from each of P positions to the next, and random `pushes` `(B, P, 2)` renew them.
+
+    An Ornstein–Uhlenbeck process: all velocities have deviation 1. `inertia` `(B, 1, 1)` is of the whole exposure.
+    """
+    number = torch.arange(pushes.shape[1], device=pushes.device)
+    passed = number[:, None] - number  # since a push, (P, P)
+    kept = (-1 / (inertia * len(number))).exp()  # from one position to the next
+    weight = torch.where(passed >= 0, kept ** passed.clamp(min=0), 0)
+    strength = torch.where(number == 0, 1, (1 - kept**2).sqrt())  # the first one is the velocity to begin with
+    return (weight * strength) @ pushes
 
 
 def _gather_rolled(light: Tensor, shift: Tensor, roll: Tensor, centre: Tensor) -> Tensor:

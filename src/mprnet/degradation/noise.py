@@ -13,7 +13,7 @@ from mprnet.degradation.jpeg import jpeg
 from mprnet.degradation.light import to_display, to_linear
 
 _SMOOTHING_REACH = 3
-_COLOUR_REACH = 6
+_COLOUR_REACH = 10
 _DEMOSAICKING_REACH = 2
 """How far each spreads a value, in pixels."""
 
