@@ -130,7 +130,7 @@ def test_a_packed_cab_gates_with_its_weights_what_a_cab_gates_afterwards(make_ne
 
 @needs_packed
 def test_only_a_cab_that_follows_another_writes_over_its_input(make_network):
-    backend = TorchBackend(make_network(num_cab=3), "bf16", CPU)
+    backend = TorchBackend(make_network(num_cab=3), "fp32", CPU)
     orb = backend._network.orbs[0]
     assert [cab.consumes for cab in orb.cabs] == [False, True, True]
     assert not backend._network.decoder1.skip1.consumes

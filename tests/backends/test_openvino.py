@@ -50,6 +50,7 @@ def test_every_stage_and_size_is_what_torch_gives(network, open_it, stages, shap
     torch.testing.assert_close(open_it().run(degraded, stages), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.skipif(not has_quick_bf16(), reason="elsewhere OpenVINO computes in 32 bits: needs instructions for bf16")
 def test_in_16_bits_residuals_are_rounded_and_not_the_picture(open_it):
     degraded = torch.rand(1, 3, 32, 32)
     exact, quick = (open_it(precision).run(degraded, (3,))[0] for precision in ("fp32", "bf16"))
