@@ -56,10 +56,9 @@ def main() -> None:
     parser.add_argument("restored", type=Path)
     parser.add_argument("target", type=Path)
     chosen = parser.parse_args()
-    targets = {path.stem: path for path in chosen.target.iterdir()}
     rows = []
-    for path in sorted(chosen.restored.iterdir()):
-        picture, target = (to_tensor(read_rgb(file)).double() for file in (path, targets[path.stem]))
+    for path in sorted(chosen.target.iterdir()):
+        picture, target = (to_tensor(read_rgb(file)).double() for file in (chosen.restored / path.name, path))
         best, right, down = best_placed(picture, target)
         rows.append((psnr_db(picture, target), best))
         print(f"{path.name:>24}  {rows[-1][0]:6.2f} dB  {best:6.2f} dB moved by {right:+.3f}, {down:+.3f}")
