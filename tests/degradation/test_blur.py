@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mprnet.degradation import MotionBlur
+from mprnet.degradation.jpeg import jpeg
 from mprnet.degradation.light import to_display, to_linear
 
 STILL = {"noise_sigma": (0, 0), "sharp_share": 0, "roll_share": 0, "object_share": 0}
@@ -96,6 +97,7 @@ def test_the_kernel_varies_over_the_picture_when_the_camera_rolls(draw):
 def test_without_a_roll_the_faster_way_gives_the_same_blur(draw):
     noise = torch.rand(6, 3, 21, 40, generator=draw(5))  # lower than the blur is long, so it is mirrored twice
     settings = {"extent_px": (3, 30), "noise_sigma": (0, 0), "sharp_share": 0, "object_share": 0.5, "roll_share": 1}
+    settings["exposures"] = 72
     still = MotionBlur(**settings, roll_deg=0)(noise, draw())  # a roll of 0: as a convolution
     barely = MotionBlur(**settings, roll_deg=1e-7)(noise, draw())  # sampled position by position
     assert float((to_linear(still) - to_linear(barely)).abs().max()) < 1e-4
@@ -128,6 +130,23 @@ def test_some_pictures_stay_sharp(draw, photograph):
 def test_one_exposure_blurs_nothing(draw, photograph):
     clean = photograph()
     assert torch.allclose(MotionBlur(**STILL, exposures=1)(clean, draw()), clean, atol=1e-5)
+
+
+def test_a_short_path_is_sampled_as_often_as_it_needs(draw, photograph):
+    clean, settings = photograph(), STILL | {"roll_share": 1, "roll_deg": 1e-7, "extent_px": (5, 5)}
+    few, all_of_them = (MotionBlur(**settings, exposures=exposures)(clean, draw()) for exposures in (None, 12))
+    assert torch.equal(few, all_of_them)
+    among_long_ones = MotionBlur(**(settings | {"extent_px": (5, 24)}))
+    path = torch.linspace(0, 1, 58)[None, :, None]
+    assert [len(among_long_ones._few(path * px)) for px in (1, 5, 10, 24, 30)] == [9, 12, 24, 58, 58]
+
+
+def test_a_share_is_compressed(draw):
+    noise = torch.rand(4, 3, 32, 32, generator=draw(5))
+    settings = STILL | {"sharp_share": 1, "quality": (50, 50)}
+    untouched, compressed = (MotionBlur(**settings, jpeg_share=share)(noise, draw()) for share in (0, 1))
+    assert torch.allclose(untouched, noise, atol=1e-5)
+    torch.testing.assert_close(compressed, jpeg(untouched, torch.full((4, 1, 1, 1), 50.0)), atol=1e-6, rtol=0)
 
 
 def test_noise_of_the_strength_that_is_asked_is_added(draw):

@@ -29,5 +29,15 @@ def test_beyond_the_end_the_rate_stays_final():
     assert learning_rate(500, steps=100, warmup=10, peak=1.0, final=0.1) == pytest.approx(0.1)
 
 
+def test_the_cosine_follows_what_is_further_on_the_steps_or_the_time():
+    def rate(step, passed):
+        return learning_rate(step, steps=1000, warmup=10, peak=1.0, final=0.0, passed=passed)
+
+    assert rate(20, 0.5) == pytest.approx(0.5)
+    assert rate(505, 0.1) == pytest.approx(0.5)
+    assert rate(20, 1.2) == 0
+    assert rate(4, 0.9) == pytest.approx(0.5)  # warm-up counts steps
+
+
 def test_a_run_shorter_than_its_warm_up_only_rises():
     assert rates(3, 10, peak=1.0)[:3] == pytest.approx([0.1, 0.2, 0.3])

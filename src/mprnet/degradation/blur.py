@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mprnet.degradation.draw import Range, check_settings, chosen, log_uniform, normal, uniform
+from mprnet.degradation.jpeg import partly_compressed
 from mprnet.degradation.light import to_display, to_linear
 
 
@@ -33,8 +34,9 @@ class MotionBlur:
         object_share: share of pictures with a part that moves by itself.
         sharp_share: share of pictures left sharp, so that sharp photographs stay as they are.
         noise_sigma: standard deviation of the white noise added afterwards, of white = 1.
-        exposures: how many positions of the path are averaged; `None` takes 2.4 a pixel of the longest path,
-            at least 9.
+        jpeg_share: share of pictures that are then compressed.
+        quality: JPEG quality of these.
+        exposures: how many positions of the path are averaged; `None` takes 2.4 a pixel of the path, at least 9.
 
     Example:
         >>> grey = torch.full((1, 3, 24, 24), 0.5)
@@ -51,12 +53,15 @@ class MotionBlur:
     object_share: float = 0.3
     sharp_share: float = 0.03
     noise_sigma: Range = (0.0, 0.012)
+    jpeg_share: float = 0.0
+    quality: Range = (60.0, 98.0)
     exposures: int | None = None
 
     def __post_init__(self) -> None:
         check_settings(self, "extent_px", "noise_sigma", "roll_deg", "field_px")
         check_settings(self, "inertia", lowest=1e-3)
-        check_settings(self, "roll_share", "object_share", "sharp_share", highest=1)
+        check_settings(self, "roll_share", "object_share", "sharp_share", "jpeg_share", highest=1)
+        check_settings(self, "quality", lowest=1, highest=100)
         if self.exposures is not None:
             check_settings(self, "exposures", lowest=1)
 
@@ -92,7 +97,10 @@ class MotionBlur:
         blurred = to_display(torch.where(sharp, light, gathered))
         sigma = uniform(batch, self.noise_sigma, generator)
         noise = sigma * normal(tuple(clean.shape), generator)
-        return (blurred + noise.to(clean.device)).clamp(0, 1).to(clean.dtype)
+        blurred = (blurred + noise.to(clean.device)).clamp(0, 1)
+        if self.jpeg_share:
+            blurred = partly_compressed(blurred, self.jpeg_share, self.quality, generator)
+        return blurred.to(clean.dtype)
 
     def _gathered(self, light: Tensor, generator: torch.Generator, of: Tensor) -> Tensor:
         """Average each picture of `light` `(B, C, H, W)` that is one `of` `(B,)` these along a path of its own."""
@@ -103,14 +111,22 @@ class MotionBlur:
         rolls = of & (roll != 0).any(dim=1)
         shifts = of & ~rolls
         result = torch.zeros_like(light)
-        result[rolls] = _gather_rolled(light[rolls], shift[rolls], roll[rolls], centre[rolls])
+        for one in rolls.nonzero():
+            positions = self._few(shift[one])
+            result[one] = _gather_rolled(light[one], shift[one][:, positions], roll[one][:, positions], centre[one])
         if shifts.any():  # no convolution takes no picture
             result[shifts] = _gather_shifted(light[shifts], shift[shifts])
         return result
 
+    def _few(self, path: Tensor) -> Tensor:
+        """Choose as many of the positions of one path `(1, P, 2)` as its length needs: a short one spares work."""
+        extent = float((path.amax(dim=1) - path.amin(dim=1)).max())
+        number = path.shape[1] if self.exposures else min(path.shape[1], _enough(extent))
+        return torch.linspace(0, path.shape[1] - 1, number, device=path.device).round().long()
+
     def _path(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw the camera's shift `(B, positions, 2)` in pixels (x, y) and roll `(B, positions)` in radians."""
-        positions = self.exposures or max(9, math.ceil(2.4 * self.extent_px[1]))
+        positions = self.exposures or _enough(self.extent_px[1])
         inertia = log_uniform(batch, self.inertia, generator)[:, 0]  # (B, 1, 1)
         path = _velocity(inertia, normal((batch, positions, 2), generator)).cumsum(dim=1)
         box = (path.amax(dim=1) - path.amin(dim=1)).amax(dim=-1).view(-1, 1, 1)
@@ -120,6 +136,11 @@ class MotionBlur:
         turn = normal((batch, positions), generator).cumsum(dim=1) / positions
         turn = (turn - turn.mean(dim=1, keepdim=True)) * math.radians(self.roll_deg) * math.sqrt(positions)
         return path, turn * chosen(batch, self.roll_share, generator)[:, 0, :, 0]
+
+
+def _enough(extent_px: float) -> int:
+    """Return how many positions of a path leave no steps in its blur."""
+    return max(9, math.ceil(2.4 * extent_px))
 
 
 def _velocity(inertia: Tensor, pushes: Tensor) -> Tensor:

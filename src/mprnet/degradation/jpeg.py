@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mprnet.degradation.draw import Range, chosen, uniform
+
 # ITU-T T.81, Annex K.1: the example tables that nearly every encoder scales by its quality setting.
 _LUMA = (
     (16, 11, 10, 16, 24, 40, 51, 61),
@@ -58,6 +60,13 @@ def jpeg(picture: Tensor, quality: Tensor) -> Tensor:
     else:
         decoded = _quantize(padded - 128, _table(_LUMA, scale)) + 128
     return (decoded[..., :height, :width].round() / 255).clamp(0, 1).to(picture.dtype)
+
+
+def partly_compressed(pictures: Tensor, share: float, quality: Range, generator: torch.Generator) -> Tensor:
+    """Store a share of the pictures `(B, C, H, W)` as JPEG, each of a quality of its own."""
+    batch, device = pictures.shape[0], pictures.device
+    compressed = jpeg(pictures, uniform(batch, quality, generator).to(device))
+    return torch.where(chosen(batch, share, generator).to(device), compressed, pictures)
 
 
 def _table(table: tuple[tuple[int, ...], ...], scale: Tensor) -> Tensor:

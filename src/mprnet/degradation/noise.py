@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mprnet.degradation.draw import Range, check_settings, chosen, log_uniform, normal, uniform
-from mprnet.degradation.jpeg import jpeg
+from mprnet.degradation.jpeg import partly_compressed
 from mprnet.degradation.light import to_display, to_linear
 
 _SMOOTHING_REACH = 3
@@ -117,7 +117,7 @@ class CameraNoise:
         common = common[..., _COLOUR_REACH:-_COLOUR_REACH, _COLOUR_REACH:-_COLOUR_REACH]
         grain = _blurred(common + saturation * colour, spread, _SMOOTHING_REACH, keeps_energy=True)
         noisy = to_display(light + grain).clamp(0, 1)
-        return _partly_compressed(noisy, self.jpeg_share, self.quality, generator).to(clean.dtype)
+        return partly_compressed(noisy, self.jpeg_share, self.quality, generator).to(clean.dtype)
 
 
 @dataclass(frozen=True)
@@ -151,15 +151,8 @@ class Noise:
         from_camera = chosen(clean.shape[0], self.camera_share, generator).to(clean.device)
         white = GaussianNoise(self.sigma)(clean, generator)
         if self.jpeg_share:
-            white = _partly_compressed(white, self.jpeg_share, self.quality, generator)
+            white = partly_compressed(white, self.jpeg_share, self.quality, generator)
         return torch.where(from_camera, self.camera(clean, generator), white) if self.camera_share else white
-
-
-def _partly_compressed(pictures: Tensor, share: float, quality: Range, generator: torch.Generator) -> Tensor:
-    """Store a share of the pictures `(B, C, H, W)` as JPEG, each of a quality of its own."""
-    batch, device = pictures.shape[0], pictures.device
-    compressed = jpeg(pictures, uniform(batch, quality, generator).to(device))
-    return torch.where(chosen(batch, share, generator).to(device), compressed, pictures)
 
 
 def _demosaick(sensed: Tensor, generator: torch.Generator) -> Tensor:

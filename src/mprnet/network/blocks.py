@@ -139,7 +139,9 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Double height and width bilinearly, then narrow the features by a 1×1 convolution without bias.
+    """Double height and width bilinearly, and narrow the features by a 1×1 convolution without bias.
+
+    Narrowed first, which is the same function: both are linear, and one mixes channels where the other mixes pixels.
 
     Source: Section 3.1 (chosen over transposed convolution for its lack of checkerboard artefacts).
     """
@@ -149,6 +151,5 @@ class Upsample(nn.Module):
         self.narrow = conv(in_channels, out_channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        upsampled = F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
-        narrowed: Tensor = self.narrow(upsampled)  # (B, out_channels, 2H, 2W)
-        return narrowed
+        narrowed = self.narrow(features)  # (B, out_channels, H, W)
+        return F.interpolate(narrowed, scale_factor=2, mode="bilinear", align_corners=False)

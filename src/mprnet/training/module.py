@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,22 @@ class RestorationModule(pl.LightningModule):
         model: the network.
         optimization: how.
         folder: where a batch is saved whose loss or gradient is not finite.
+        passed: tells the share of the run's time that has passed, where time may end it.
     """
 
-    def __init__(self, model: MPRNet, optimization: Optimization, folder: Path) -> None:
+    def __init__(
+        self,
+        model: MPRNet,
+        optimization: Optimization,
+        folder: Path,
+        passed: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         super().__init__()
         self.model: MPRNet = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stubs
         self.optimization = optimization
         self.folder = folder
+        self._clock = passed
+        self._passed = 0.0
         # Of a function, not of the network: that would be a second network in the checkpoints.
         self._forward = torch.compile(self.model.forward, dynamic=False) if optimization.compile else self.model.forward
         self._batch: Batch | None = None
@@ -44,13 +54,21 @@ class RestorationModule(pl.LightningModule):
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""
         chosen = self.optimization
-        return learning_rate(step, steps=chosen.steps, warmup=chosen.warmup, peak=chosen.rate, final=chosen.final_rate)
+        return learning_rate(
+            step,
+            steps=chosen.steps,
+            warmup=chosen.warmup,
+            peak=chosen.rate,
+            final=chosen.final_rate,
+            passed=self._passed,
+        )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.model.parameters(), lr=self.optimization.rate)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Set at each step rather than kept by a scheduler, so that a resumed run follows a recipe that was changed.
+        self._passed = self.trainer.strategy.broadcast(self._clock())  # one rate on all devices
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.rate(self.global_step)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
@@ -17,12 +19,21 @@ class ShownProgress(pl.Callback):
 
     Args:
         steps: of the whole run.
+        seconds_left: tells how long the run may still take, whatever steps are left.
         seconds: between two lines where there is no terminal.
         console: where to show it; by default standard output.
     """
 
-    def __init__(self, steps: int, seconds: float = 30.0, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        steps: int,
+        seconds_left: Callable[[], float] = lambda: math.inf,
+        *,
+        seconds: float = 30.0,
+        console: Console | None = None,
+    ) -> None:
         self.steps = steps
+        self.seconds_left = seconds_left
         self.seconds = seconds
         self._console = console or Console(soft_wrap=True, highlight=False, markup=False)
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
@@ -49,7 +60,7 @@ class ShownProgress(pl.Callback):
             return
         self._shown = now
         rate = (trainer.global_step - self._first) / (now - self._began)
-        left = (self.steps - trainer.global_step) / rate
+        left = min(self.seconds_left(), (self.steps - trainer.global_step) / rate)
         learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
         figures = (
             f"loss {outputs['loss'].item():.4f}  learning rate {learning_rate:.2e}  "

@@ -151,6 +151,8 @@ class Optimization:
 
     Args:
         steps: optimizer steps.
+        minutes: end after so many minutes of training, where the steps have not ended it: the cosine follows what is
+            further on. 0 leaves it to the steps.
         rate: highest learning rate.
         final_rate: the rate that the cosine ends at.
         warmup: steps of linear warm-up.
@@ -165,6 +167,7 @@ class Optimization:
     """
 
     steps: int = 400_000
+    minutes: float = 0.0
     rate: float = 2e-4
     final_rate: float = 1e-6
     warmup: int = 1000
@@ -181,7 +184,7 @@ class Optimization:
         _check("optimization.rate", self.rate, 0 < self.rate < math.inf, "more than 0")
         _check("optimization.ema_decay", self.ema_decay, 0 <= self.ema_decay < 1, "0 to less than 1")
         _check("optimization.stages", self.stages, self.stages in (1, 2, 3), "1, 2 or 3")
-        for name in ("final_rate", "warmup", "clip_norm", "edge_weight"):
+        for name in ("minutes", "final_rate", "warmup", "clip_norm", "edge_weight"):
             _check(f"optimization.{name}", getattr(self, name), 0 <= getattr(self, name) < math.inf, "0 or more")
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import pickle
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.callbacks import EMAWeightAveraging, Timer
 from lightning.pytorch.utilities import rank_zero_only
 
 from mprnet import __version__
@@ -89,15 +91,21 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Traini
     _prepare(folder, recipe)
     metadata = {"task": recipe.task, "training_crop_px": str(recipe.data.last_crop_px)}
     files = RunFiles(model, metadata, past)
+    # Without a limit, too, so that the time counts of a run that is given one later.
+    allowed = 60 * recipe.optimization.minutes
+    timer = Timer(timedelta(seconds=allowed) if allowed else None, verbose=False)
     callbacks = [
         EMAWeightAveraging(decay=recipe.optimization.ema_decay),
         Logs(folder, recipe.validation.log_every),
-        ShownProgress(recipe.optimization.steps),
+        ShownProgress(recipe.optimization.steps, lambda: allowed - timer.time_elapsed() if allowed else math.inf),
+        timer,
         keeper,  # last: what is logged of a step is in the logs before the step counts as done
     ]
     with _quiet():
         trainer = _trainer(recipe, folder, callbacks, files)
-        module = RestorationModule(model, recipe.optimization, folder)
+        module = RestorationModule(
+            model, recipe.optimization, folder, lambda: timer.time_elapsed() / allowed if allowed else 0.0
+        )
         try:
             with keeper.stopping_on_signals():
                 trainer.fit(module, datamodule=data, ckpt_path=checkpoint if resume else None, weights_only=True)
@@ -233,6 +241,7 @@ def _trainer(recipe: Recipe, folder: Path, callbacks: list[pl.Callback], files: 
         precision="bf16-mixed" if optimization.precision == "bf16" else "32-true",
         max_steps=optimization.steps,
         gradient_clip_val=optimization.clip_norm,
+        benchmark=True,  # crops have one size: cuDNN measures once which of its ways is the fastest
         val_check_interval=recipe.validation.every,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
