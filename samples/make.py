@@ -27,7 +27,7 @@ class Sample(NamedTuple):
 
 
 RAIN = Rain(layers=(2, 3), coverage=(0.4, 1.0), brightness=(0.1, 0.16), veil_share=0, linear_share=0)
-SHAKE = MotionBlur(extent_px=(9, 14), roll_share=1, object_share=0, sharp_share=0, noise_sigma=(0, 0.004))
+SHAKE = MotionBlur(extent_px=(9, 14), roll_share=1, object_share=0, sharp_share=0, noise_sigma=(0, 0.004), exposures=34)
 CAMERA = CameraNoise(gain=(0.005, 0.01), read=(0.004, 0.01), spread_px=(0.4, 0.6), jpeg_share=1, quality=(85, 95))
 WHITE = GaussianNoise(sigma=(30, 30))
 

@@ -62,6 +62,16 @@ def test_a_resumed_run_counts_its_own_steps_for_the_speed(trainer, clock):
     assert "0.50 steps/s  4 min left" in text.getvalue()
 
 
+@pytest.mark.parametrize(("seconds_left", "shown_minutes"), [(120, 2), (1e6, 4), (-1, 0)])
+def test_the_time_that_is_left_may_be_less_than_the_steps_take(trainer, clock, seconds_left, shown_minutes):
+    text = io.StringIO()
+    shown = ShownProgress(120, lambda: seconds_left, seconds=1, console=Console(file=text, width=200))
+    shown.on_train_start(trainer, MODULE)
+    clock.seconds += 2
+    train_a_step(shown, trainer)
+    assert f"  {shown_minutes} min left" in text.getvalue()
+
+
 def test_a_validation_is_a_line(trainer):
     text = io.StringIO()
     shown = ShownProgress(9, console=Console(file=text, width=40, soft_wrap=True))

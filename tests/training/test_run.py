@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +22,7 @@ from mprnet.network import MPRNet, MPRNetConfig
 from mprnet.training import module, run
 from mprnet.training.callbacks import COLUMNS, Logs
 from mprnet.training.run import changes_since, train
+from mprnet.training.schedule import learning_rate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -307,6 +309,31 @@ def test_a_damaged_checkpoint_is_one_line(finished, tiny, damage):
     with pytest.raises(CheckpointError, match=r"last\.ckpt is no checkpoint of a run, or is damaged") as error:
         train(training.load_recipe(tiny), finished, resume=True)
     assert "\n" not in str(error.value)
+
+
+def test_the_clock_may_end_a_run(tiny, tmp_path, monkeypatch):
+    taken = []
+    original = module.RestorationModule.training_step
+
+    def step(*arguments):
+        taken.append(None)
+        return original(*arguments)
+
+    monkeypatch.setattr(module.RestorationModule, "training_step", step)
+    clock = SimpleNamespace(monotonic=lambda: 60.0 * len(taken))  # a step a minute
+    monkeypatch.setattr("lightning.pytorch.callbacks.timer.time", clock)
+
+    def run(minutes, **how):
+        changes = ["optimization.steps=1000", "optimization.warmup=0", f"optimization.minutes={minutes}"]
+        result = train(training.load_recipe(tiny, changes), tmp_path / "run", **how)
+        assert load(result.last.with_suffix(".ckpt"))["global_step"] == len(taken)
+        return [float(row["learning_rate"]) for row in rows(tmp_path / "run") if row["learning_rate"]]
+
+    rates = run(6)
+    assert rates == pytest.approx([learning_rate(n, steps=6, warmup=0, peak=2e-3, final=1e-6) for n in range(6)])
+    assert float(rows(tmp_path / "run")[-1]["validation/psnr_db"]) > 0
+    assert run(6, resume=True) == rates  # what has passed counts
+    assert len(run(8, resume=True)) == 8  # one that is given more time goes on
 
 
 def test_a_finished_run_resumes_to_the_same_result(finished, first_run, tiny):

@@ -60,7 +60,7 @@ class ShownProgress(pl.Callback):
             return
         self._shown = now
         rate = (trainer.global_step - self._first) / (now - self._began)
-        left = min(self.seconds_left(), (self.steps - trainer.global_step) / rate)
+        left = max(0, min(self.seconds_left(), (self.steps - trainer.global_step) / rate))
         learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
         figures = (
             f"loss {outputs['loss'].item():.4f}  learning rate {learning_rate:.2e}  "
