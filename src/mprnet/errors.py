@@ -26,7 +26,7 @@ class DataError(MPRNetError, ValueError):
 
 
 class TrainingError(MPRNetError, RuntimeError):
-    """Training cannot go on: the loss is not finite, or a run cannot be resumed."""
+    """Training cannot go on: the loss is not finite or far off, or a run cannot be resumed."""
 
 
 class ExportError(MPRNetError, RuntimeError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning.pytorch as pl
 import torch
@@ -19,6 +19,12 @@ from mprnet.training.loss import restoration_loss
 from mprnet.training.recipe import Optimization
 from mprnet.training.schedule import learning_rate
 
+_FAR = 20
+"""A loss of so many times its average means that the run came apart; batches differ by a few times at most."""
+
+_SETTLED = 50
+"""Steps until that average is worth comparing with."""
+
 Batch = tuple[Tensor, Tensor]
 """Degraded pictures and their ground truth, each `(B, 3, H, W)`, float32 in [0, 1]."""
 
@@ -29,7 +35,7 @@ class RestorationModule(pl.LightningModule):
     Args:
         model: the network.
         optimization: how.
-        folder: where a batch is saved whose loss or gradient is not finite.
+        folder: where a batch is saved whose loss or gradient is not finite, or whose loss is far off.
         passed: tells the share of the run's time that has passed, where time may end it.
     """
 
@@ -49,6 +55,8 @@ class RestorationModule(pl.LightningModule):
         # Of a function, not of the network: that would be a second network in the checkpoints.
         self._forward = torch.compile(self.model.forward, dynamic=False) if optimization.compile else self.model.forward
         self._batch: Batch | None = None
+        self._losses = 0  # compared so far, and
+        self._usual_loss = 0.0  # their moving average
         _freeze_beyond(self.model, optimization.stages)
 
     def rate(self, step: int) -> float:
@@ -78,6 +86,7 @@ class RestorationModule(pl.LightningModule):
         restored = self._forward(degraded, self.optimization.stages).computed
         loss = restoration_loss(restored, target, self.optimization.edge_weight, self.optimization.root_over)
         self._check("the loss", loss)
+        self._compare(loss.item())
         return loss
 
     def configure_gradient_clipping(
@@ -105,16 +114,26 @@ class RestorationModule(pl.LightningModule):
         checkpoint["network"] = asdict(self.model.config)
 
     def _check(self, what: str, value: Tensor) -> None:
-        """Raise, and keep the batch for a look, unless `value` is finite."""
-        if torch.isfinite(value):
-            return
+        """Raise unless `value` is finite."""
+        if not torch.isfinite(value):
+            self._stop(f"{what} is {value.item()}")
+
+    def _compare(self, loss: float) -> None:
+        """Raise where the loss is far above what it was: the weights are of no use any more, and seldom recover."""
+        self._losses += 1
+        if self._losses > _SETTLED and loss > _FAR * self._usual_loss:
+            self._stop(f"the loss is {loss:.3g}, {loss / self._usual_loss:.0f} times what it was,")
+        self._usual_loss += (loss - self._usual_loss) / min(self._losses, _SETTLED)
+
+    def _stop(self, what: str) -> NoReturn:
+        """Raise, and keep the batch for a look."""
         step = self.global_step
         path = self.folder / f"batch-of-step-{step}.pt"
         degraded, target = self._batch or (None, None)
         with written_whole(path) as unfinished:
             torch.save({"degraded": degraded, "target": target, "state_dict": self.model.state_dict()}, unfinished)
         raise TrainingError(
-            f"{what} is {value.item()} at step {step} with learning rate {self.rate(step):.3g}; the batch and the "
+            f"{what} at step {step} with learning rate {self.rate(step):.3g}; the batch and the "
             f"weights are in {path}. Try a lower optimization.rate, a smaller optimization.clip_norm, or "
             "optimization.precision=fp32"
         )

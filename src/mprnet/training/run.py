@@ -67,7 +67,7 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Traini
 
     Raises:
         TrainingError: the folder holds a run and `resume` is not set, it holds none and `resume` is set, the
-            recipe's network is not the run's, or a loss or gradient is not finite.
+            recipe's network is not the run's, a loss or gradient is not finite, or a loss far above what it was.
         ConfigError: the recipe asks for compiled code, and there is no compiler.
         DataError: a folder of the recipe is missing, empty, or its pairs do not match.
         CheckpointError: the weights to begin with, or the checkpoint to resume from, cannot be read.
