@@ -139,9 +139,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Double height and width bilinearly, and narrow the features by a 1×1 convolution without bias.
-
-    Narrowed first, which is the same function: both are linear, and one mixes channels where the other mixes pixels.
+    """Double height and width bilinearly, then narrow the features by a 1×1 convolution without bias.
 
     Source: Section 3.1 (chosen over transposed convolution for its lack of checkerboard artefacts).
     """
@@ -151,5 +149,6 @@ class Upsample(nn.Module):
         self.narrow = conv(in_channels, out_channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        narrowed = self.narrow(features)  # (B, out_channels, H, W)
-        return F.interpolate(narrowed, scale_factor=2, mode="bilinear", align_corners=False)
+        upsampled = F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
+        narrowed: Tensor = self.narrow(upsampled)  # (B, out_channels, 2H, 2W)
+        return narrowed
