@@ -104,6 +104,15 @@ def test_without_a_roll_the_faster_way_gives_the_same_blur(draw):
     assert float((still - noise).abs().max()) > 0.1
 
 
+def test_fewer_positions_of_short_rolled_paths_give_nearly_the_same_blur(draw):
+    noise = torch.rand(6, 3, 21, 40, generator=draw(5))  # where it shows most
+    settings = STILL | {"extent_px": (3, 30), "roll_share": 1}
+    every_position, fewer = (to_linear(MotionBlur(**settings, roll_deg=roll)(noise, draw())) for roll in (0, 1e-7))
+    assert float((every_position - fewer).abs().mean()) < 0.2 * float(
+        (every_position - every_position.mean()).abs().mean()
+    )
+
+
 def test_a_part_moves_along_a_path_of_its_own(draw):
     places = [(x, y) for x in (-30, 0, 30) for y in (-30, 0, 30)]
 

@@ -36,7 +36,8 @@ class MotionBlur:
         noise_sigma: standard deviation of the white noise added afterwards, of white = 1.
         jpeg_share: share of pictures that are then compressed.
         quality: JPEG quality of these.
-        exposures: how many positions of the path are averaged; `None` takes 2.4 a pixel of the path, at least 9.
+        exposures: how many positions of the path are averaged; `None` takes 2.4 a pixel of the box round the path where
+            the camera rolls, of the largest box otherwise, at least 9.
 
     Example:
         >>> grey = torch.full((1, 3, 24, 24), 0.5)
@@ -139,7 +140,7 @@ class MotionBlur:
 
 
 def _enough(extent_px: float) -> int:
-    """Return how many positions of a path leave no steps in its blur."""
+    """Return how many positions of a path are averaged: 2.4 a pixel of the box round it, at least 9."""
     return max(9, math.ceil(2.4 * extent_px))
 
 
@@ -176,7 +177,7 @@ def _gather_rolled(light: Tensor, shift: Tensor, roll: Tensor, centre: Tensor) -
 
 
 def _gather_shifted(light: Tensor, shift: Tensor) -> Tensor:
-    """Do what `_gather_rolled` does without a roll: as a convolution, with far less work."""
+    """Do what `_gather_rolled` does of the same positions without a roll: as a convolution, with far less work."""
     batch, channels, *size_hw = light.shape
     reach = math.ceil(float(shift.abs().max())) + 1
     offsets = torch.arange(-reach, reach + 1, device=light.device)
