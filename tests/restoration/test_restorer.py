@@ -34,6 +34,16 @@ def test_a_size_that_needs_no_padding_is_what_the_network_gives(restorer):
     assert torch.equal(restorer(picture), restorer(picture, stage=3))
 
 
+@pytest.mark.parametrize("ensemble", [False, True])
+def test_noise_that_was_not_clipped_is_clipped_for_the_network(make_network, ensemble):
+    restorer = Restorer(make_network(), ensemble=ensemble)
+    noisy = torch.rand(3, 24, 16) * 2 - 0.5
+    before = noisy.clone()
+    assert torch.equal(restorer(noisy), restorer(noisy.clamp(0, 1)))
+    assert torch.equal(restorer.stages(noisy).stage1, restorer(noisy.clamp(0, 1), stage=1))
+    assert torch.equal(noisy, before)
+
+
 def test_the_stages_differ(restorer):
     picture = torch.rand(3, 24, 16) / 2 + 0.25
     one, two, three = (restorer(picture, stage=stage) for stage in (1, 2, 3))

@@ -49,7 +49,7 @@ CROP_PX = 256
 """Side of the training crops in the paper."""
 
 _FARTHEST = 1.0
-"""How far values may lie outside [0, 1]: noise that is not clipped does, pictures in 0…255 do much more."""
+"""How far values may lie outside [0, 1] to be clipped: noise leads there, pictures in 0…255 lie much farther."""
 
 _PROBE_PX = 128
 """Side of the tile that a first guess of the speed comes from."""
@@ -268,8 +268,8 @@ class Restorer:
         """Restore a picture, or a batch of them.
 
         Args:
-            degraded: `(C, H, W)` or `(B, C, H, W)`, any float dtype and device, nominally in [0, 1]; unclipped noise
-                may leave that range. C is what the network has (3: RGB).
+            degraded: `(C, H, W)` or `(B, C, H, W)`, any float dtype and device, nominally in [0, 1]; noise may
+                lead a little out of that range, and is clipped before the network. C is what the network has (3: RGB).
             stage: 1, 2 or 3, whose picture to return; later stages are not computed.
             strength: 0 to 1, how much of the restored picture to blend with `degraded`; 0 gives `degraded` as it is.
             progress: called now and then with the fraction that is done.
@@ -496,7 +496,8 @@ class Restorer:
 
     def _forward(self, tile: Tensor, stages: tuple[int, ...]) -> Tensor:
         """Return the pictures of `stages`, `(stages × B, C, h, w)`, float32, where the tile is."""
-        return torch.cat(self.backend.run(tile.to(torch.float32), stages))
+        # What lies outside, no network has seen in training: a clipped picture comes out much nearer to the truth.
+        return torch.cat(self.backend.run(tile.to(torch.float32).clamp(0, 1), stages))
 
     def _turned(self, tile: Tensor, stages: tuple[int, ...]) -> Tensor:
         """Return the mean over the tile's rotations and those of its mirror image, each turned back."""
