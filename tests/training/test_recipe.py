@@ -127,6 +127,9 @@ def test_a_mistake_is_one_line_that_names_the_entry(smallest, change, message):
 def test_entries_that_contradict_each_other_are_refused(smallest):
     with pytest.raises(ConfigError, match="weights bring their own network"):
         load_recipe(smallest, ["weights=derain", "network.num_cab=2"])
+    assert load_recipe(smallest, ["weights=derain", "network.num_cab=5", "widen=true"]).config.num_cab == 5
+    with pytest.raises(ConfigError, match="widen is true and there are no weights"):
+        load_recipe(smallest, ["widen=true"])
     with pytest.raises(ConfigError, match=r"data\.rain_layers is for the task derain; got the task deblur"):
         load_recipe(smallest, ["task=deblur", "data.rain_layers=['a']"])
 

@@ -267,6 +267,20 @@ def test_a_run_may_begin_with_weights_of_another_network(tiny, tmp_path):
         torch.testing.assert_close(ended.state_dict()[name], value, atol=1e-3, rtol=1e-3)
 
 
+def test_a_run_may_begin_with_widened_weights(tiny, tmp_path):
+    torch.manual_seed(0)
+    save_checkpoint(MPRNet(TINY), tmp_path / "given.safetensors")
+    changes = [f"weights={tmp_path / 'given.safetensors'}", "widen=true", "network.n_feat=12", "network.num_cab=2"]
+    recipe = training.load_recipe(tiny, [*changes, "optimization.steps=1", "optimization.rate=1e-9"])
+    result = train(recipe, tmp_path / "run")
+    begun, ended = load_checkpoint(tmp_path / "given.safetensors"), load_checkpoint(result.last)
+    assert (ended.config.n_feat, ended.config.num_cab) == (12, 2)
+    degraded = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(ended(degraded).stage3, begun(degraded).stage3, atol=5e-3, rtol=0)
+    train(training.load_recipe(tiny, [*changes, "optimization.steps=2"]), tmp_path / "run", resume=True)
+
+
 def test_training_leaves_the_caller_s_random_numbers_and_signals_alone(tiny, tmp_path):
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     torch.manual_seed(7)

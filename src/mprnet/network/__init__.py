@@ -5,6 +5,7 @@ from mprnet.network.folding import FoldedMPRNet, fold
 from mprnet.network.local_pooling import set_local_pooling
 from mprnet.network.mprnet import SIZE_MULTIPLE, MPRNet, MPRNetConfig, StageOutputs
 from mprnet.network.presets import PRESETS, TASKS, preset
+from mprnet.network.widening import widen
 
 __all__ = [
     "PRESETS",
@@ -20,4 +21,5 @@ __all__ = [
     "preset",
     "set_local_pooling",
     "stage_costs",
+    "widen",
 ]

@@ -197,6 +197,7 @@ class Recipe:
         preset: the network.
         network: hyper-parameters of `MPRNetConfig` that differ from the preset's.
         weights: shipped name or file to begin with, which brings its own network; empty begins at random.
+        widen: make the network of `weights` that of `preset` and `network`, without changing what it computes.
         seed: of everything drawn.
         degradation: settings of the task's degradation; see `mprnet.degradation`.
         data: what is trained on.
@@ -211,6 +212,7 @@ class Recipe:
     preset: str = "lite"
     network: dict[str, Any] = field(default_factory=dict)
     weights: str = ""
+    widen: bool = False
     seed: int = 1
     degradation: dict[str, Any] = field(default_factory=dict)
     data: Data
@@ -223,8 +225,12 @@ class Recipe:
         _check("seed", self.seed, self.seed >= 0, "0 or more")
         if self.data.rain_layers and self.task != "derain":
             raise ConfigError(f"data.rain_layers is for the task derain; got the task {self.task}")
-        if self.weights and self.network:
-            raise ConfigError("weights bring their own network; expected no entry `network` beside `weights`")
+        if self.weights and self.network and not self.widen:
+            raise ConfigError(
+                "weights bring their own network; expected no entry `network` beside `weights`, or widen=true"
+            )
+        if self.widen and not self.weights:
+            raise ConfigError("widen is true and there are no weights; expected an entry `weights` to widen")
         if self.config.in_channels != 3:
             raise ConfigError(f"network.in_channels is {self.config.in_channels}; training reads RGB, expected 3")
         make_degradation(self.task, self.degradation)
@@ -232,7 +238,7 @@ class Recipe:
 
     @property
     def config(self) -> MPRNetConfig:
-        """The hyper-parameters of a network that begins at random.
+        """The hyper-parameters of a network that begins at random, or is widened.
 
         Raises:
             ConfigError: no such preset, or a hyper-parameter is unknown or impossible.

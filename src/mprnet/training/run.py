@@ -25,7 +25,7 @@ from mprnet.checkpoints import load_checkpoint, read_metadata
 from mprnet.degradation import make_degradation
 from mprnet.errors import CheckpointError, TrainingError
 from mprnet.files import remove_unfinished, written_whole
-from mprnet.network import MPRNet
+from mprnet.network import MPRNet, widen
 from mprnet.training.callbacks import Checkpoints, Logs, Stopped
 from mprnet.training.data import RecipeData
 from mprnet.training.files import BEST, LAST, Past, RunFiles
@@ -168,11 +168,12 @@ def _prepare(folder: Path, recipe: Recipe) -> None:
 
 
 def _network(recipe: Recipe) -> MPRNet:
-    if recipe.weights:
-        return load_checkpoint(find_weights(recipe.weights))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        return MPRNet(recipe.config)
+        if not recipe.weights:
+            return MPRNet(recipe.config)
+        model = load_checkpoint(find_weights(recipe.weights))
+        return widen(model, recipe.config) if recipe.widen else model
 
 
 def _past(recipe: Recipe) -> Past:
