@@ -42,6 +42,18 @@ def test_the_weights_bring_a_sample_closer_to_its_target(task: str, at_least_db:
     assert max(gains) > at_least_db
 
 
+@pytest.mark.parametrize("kind", ["of each colour", "the same in all colours", "of a grey picture", "not clipped"])
+def test_white_noise_goes_whatever_its_colours(kind: str) -> None:
+    target = to_tensor(read_rgb(SAMPLES / "denoise" / "target" / "coffee.png")[96:256, 96:256])
+    if kind == "of a grey picture":
+        target = target.mean(dim=0, keepdim=True).expand(3, -1, -1)
+    shape = (3 if kind in ("of each colour", "not clipped") else 1, 160, 160)
+    noisy = target + 25 / 255 * torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    restored = Restorer.from_pretrained("denoise")(noisy if kind == "not clipped" else noisy.clamp(0, 1))
+    error, left = ((picture.clamp(0, 1) - target).square().mean() for picture in (noisy, restored))
+    assert 10 * float(torch.log10(error / left)) > 7
+
+
 def test_a_file_is_found_by_its_path_and_a_shipped_name_comes_first(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "derain").touch()

@@ -187,6 +187,18 @@ def test_softened_pictures_are_their_own_targets(pictures):
     assert same(made(replace(sharp, soften_px=(0.0, 0.0))), made(sharp))
 
 
+def test_grey_pictures_are_grey_noise_and_all(pictures):
+    coloured = PictureSource(pictures, [(GaussianNoise((20, 20)), 1.0)])
+    degraded, target = CropBatches([replace(coloured, grey=True)], batch=6, crop_px=24, seed=0).make(0)
+    assert degraded.shape == target.shape == (6, 3, 24, 24)
+    for crops in (degraded, target):
+        assert torch.equal(crops, crops[:, :1].expand_as(crops))
+    assert not torch.equal(degraded, target)
+    luma = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+    in_colour = CropBatches([coloured], batch=6, crop_px=24, seed=0).make(0)[1]
+    torch.testing.assert_close(target[:, 0], (in_colour * luma).sum(dim=1), atol=1 / 255, rtol=0)
+
+
 def test_sources_and_degradations_are_drawn_by_their_weights(tmp_path, draw):
     dark, bright = (draw(tmp_path / f"{name}.png", name, size=(20, 20)) for name in ("black", "white"))
     halved = [(GaussianNoise((0, 0)), 1.0), (Darker(), 3.0)]

@@ -8,8 +8,9 @@ from PIL import Image, ImageCms
 
 import mprnet.datasets.degrade
 from mprnet.datasets import degrade_folder, pair_folders
-from mprnet.degradation import GaussianNoise, Rain
+from mprnet.degradation import GaussianNoise, Rain, make_degradation
 from mprnet.errors import DataError, ImageError
+from mprnet.network import TASKS
 
 NOISE = GaussianNoise((20, 20))
 
@@ -67,6 +68,20 @@ def test_the_noise_is_rounded_and_clipped_to_8_bits(tmp_path, draw):
     grey, black = (read(tmp_path / f"out/input/{name}.png").astype(float) for name in ("grey", "black"))
     assert (grey - 128).std() == pytest.approx(25, rel=0.02)
     assert np.square(black).mean() == pytest.approx(25**2 / 2, rel=0.05)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_picture_without_colour_stays_so(tmp_path, draw, task):
+    draw(tmp_path / "clean/grey.png", "#808080", size=(40, 40))
+    draw(tmp_path / "clean/red.png", "red", size=(40, 40))
+    degradation = make_degradation(task, {"camera_share": 0.5} if task == "denoise" else {})
+    for seed in range(4):
+        degrade_folder(tmp_path / "clean", tmp_path / f"out{seed}", degradation, seed=seed)
+        degraded = read(tmp_path / f"out{seed}/input/grey.png")
+        assert degraded.shape == (40, 40, 3)
+        assert np.array_equal(degraded, degraded[..., :1].repeat(3, axis=2))
+        in_colour = read(tmp_path / f"out{seed}/input/red.png")
+        assert not np.array_equal(in_colour, in_colour[..., :1].repeat(3, axis=2))
 
 
 def test_what_exists_is_kept_unless_overwritten(clean, tmp_path):

@@ -5,6 +5,7 @@ import torch
 
 from mprnet.degradation import CameraNoise, GaussianNoise, Noise
 from mprnet.degradation.light import to_display, to_linear
+from mprnet.errors import ConfigError
 
 GREEN = 1  # the white balance leaves it alone
 
@@ -41,6 +42,32 @@ def test_blind_noise_has_another_strength_in_every_picture(draw):
 def test_white_noise_is_clipped_at_black_and_white(draw):
     noisy = GaussianNoise((50, 50))(torch.cat((grey(0.0, 32), grey(1.0, 32))), draw())
     assert (noisy == torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)).float().mean() == pytest.approx(0.5, abs=0.05)
+
+
+def same_in_all_colours(noise):
+    """Of each picture, whether it is so to a thousandth of its strength."""
+    difference = (noise - noise.mean(dim=1, keepdim=True)).square().mean(dim=(1, 2, 3))
+    return difference < 1e-6 * noise.square().mean(dim=(1, 2, 3))
+
+
+@pytest.mark.parametrize("kind", [GaussianNoise, Noise, CameraNoise])
+def test_the_share_that_is_asked_for_has_the_same_noise_in_all_colours(draw, kind):
+    settings = {CameraNoise: {"jpeg_share": 0}, Noise: {"camera_share": 0}}.get(kind, {})
+    for share, least, most in ((0.0, 0, 0), (0.3, 18, 42), (1.0, 100, 100)):
+        noisy = kind(**settings, grey_share=share)(grey(0.5, 32, batch=100), draw())
+        assert least <= int(same_in_all_colours(noisy - 0.5).sum()) <= most
+
+
+def test_noise_that_is_the_same_in_all_colours_is_white_and_of_the_same_strength(draw):
+    noise = GaussianNoise((20, 20), grey_share=1)(grey(0.5), draw()) - 0.5
+    assert float(noise.std() * 255) == pytest.approx(20, rel=0.02)
+    assert abs(correlation(noise, 1)) < 0.02
+
+
+@pytest.mark.parametrize("kind", [GaussianNoise, Noise, CameraNoise])
+def test_a_share_must_be_one(kind):
+    with pytest.raises(ConfigError, match=r"grey_share is 1\.5; expected 0 to 1"):
+        kind(grey_share=1.5)
 
 
 def of_camera(value, draw, size=128, batch=1, **settings):

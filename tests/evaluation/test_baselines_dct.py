@@ -121,6 +121,14 @@ def test_noise_is_removed(sigma: float, gain_db: float) -> None:
     assert psnr(multi_scale_dct(noisy, sigma=sigma), target) > psnr(noisy, target) + gain_db
 
 
+def test_noise_without_colour_is_removed_from_a_grey_picture() -> None:
+    target = photograph().mean(axis=2, keepdims=True).repeat(3, axis=2)
+    noisy = with_noise(target, 25)[..., :1].repeat(3, axis=2)
+    restored = multi_scale_dct(noisy, sigma=25)
+    assert psnr(restored, target) > psnr(noisy, target) + 6
+    np.testing.assert_allclose(restored, restored[..., :1].repeat(3, axis=2), atol=1e-5)
+
+
 def test_the_second_step_improves_on_the_first() -> None:
     target = photograph()
     noisy = with_noise(target, 25)

@@ -370,6 +370,7 @@ def test_the_noise_of_a_sweep_is_that_of_the_degrade_command(tmp_path):
     (tmp_path / "clean").mkdir()
     for index in range(2):
         write_image(pair(index).target, tmp_path / "clean" / f"{index}.png")
+    write_image(pair(2).target[..., :1], tmp_path / "clean" / "grey.png")
     degrade_folder(tmp_path / "clean", tmp_path / "pairs", GaussianNoise((25.0, 25.0)), seed=3)
     items = noisy_set(tmp_path / "clean", 25.0, seed=3).items
     for item in items:

@@ -18,7 +18,7 @@ def test_sources_are_those_of_the_recipe(tiny, data, pairs):
         "task=derain",
         "degradation={}",
         f"data.pairs=[{{folder='{pairs}', weight=0.25}}]",
-        "data.clean=[{folder='clean', shrink=[0.5, 0.8], soften_px=[0, 1], weight=2}]",
+        "data.clean=[{folder='clean', shrink=[0.5, 0.8], soften_px=[0, 1], grey=true, weight=2}]",
         f"data.rain_layers=['{pairs}']",
         "data.rain_layer_share=0.75",
     ]
@@ -26,7 +26,7 @@ def test_sources_are_those_of_the_recipe(tiny, data, pairs):
     assert isinstance(clean, PictureSource)
     assert isinstance(paired, PairSource)
     assert [path.parent for path in clean.pictures] == [data / "clean"] * 3
-    assert (clean.shrink, clean.soften_px, clean.weight) == ((0.5, 0.8), (0.0, 1.0), 2.0)
+    assert (clean.shrink, clean.soften_px, clean.grey, clean.weight) == ((0.5, 0.8), (0.0, 1.0), True, 2.0)
     assert [share for _, share in clean.degradations] == [0.25, 0.75]
     assert isinstance(clean.degradations[1][0], RainLayers)
     assert ([pair.name for pair in paired.pairs], paired.weight) == (["0", "1"], 0.25)

@@ -55,6 +55,7 @@ class PictureSource:
         weight: how often this source is drawn, relative to the others.
         soften_px: a crop is softened by a Gaussian whose standard deviation is drawn from this range, target
             and all: a photograph that is a little out of focus is to stay so.
+        grey: whether they are made black and white, and degraded so, as a file with one channel is.
     """
 
     pictures: Sequence[Path]
@@ -62,6 +63,7 @@ class PictureSource:
     shrink: tuple[float, float] = (1.0, 1.0)
     weight: float = 1.0
     soften_px: tuple[float, float] = (0.0, 0.0)
+    grey: bool = False
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,8 @@ class CropBatches(IterableDataset[tuple[Tensor, Tensor]]):
             crops = [self._clean_crop(source, crop_px + 2 * margin, rng) for _ in range(number)]
             clean = torch.stack([_to_tensor(crop) for crop in crops])
             inner = (..., slice(margin, margin + crop_px), slice(margin, margin + crop_px))
-            yield degradation(clean, generator)[inner], clean[inner]
+            degraded, target = degradation(clean, generator)[inner], clean[inner]
+            yield degraded.expand(-1, 3, -1, -1), target.expand(-1, 3, -1, -1)
 
     def _clean_crop(self, source: PictureSource, side: int, rng: np.random.Generator) -> Pixels:
         picture = self._cache.read(source.pictures[int(rng.integers(len(source.pictures)))])
@@ -196,6 +199,8 @@ class CropBatches(IterableDataset[tuple[Tensor, Tensor]]):
         crop = _turned(_crop(picture, side, rng), rng, turns=True)
         if source.soften_px[1] > 0 and (sigma := rng.uniform(*source.soften_px)) > 0:
             crop = cv2.GaussianBlur(np.ascontiguousarray(crop), (0, 0), sigma).astype(np.uint8, copy=False)
+        if source.grey:
+            crop = cv2.cvtColor(np.ascontiguousarray(crop), cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)[..., None]
         return crop
 
 

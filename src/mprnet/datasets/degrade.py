@@ -18,6 +18,8 @@ from mprnet.imaging import check_target, write_image
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from torch import Tensor
+
     from mprnet.degradation import Degradation
 
 PathLike = str | os.PathLike[str]
@@ -80,7 +82,7 @@ def _degrade_file(path: Path, pair: FolderPair, degradation: Degradation, seed: 
     for side in (pair.degraded, pair.target):
         check_target(side, overwrite)
     picture = read_rgb_picture(path)
-    degraded = degradation(picture.to_tensor()[None], seeded_generator(seed, pair.name))[0]
+    degraded = degrade_picture(picture.to_tensor(), degradation, seed, pair.name)
     for side in (pair.degraded, pair.target):
         try:
             side.parent.mkdir(parents=True, exist_ok=True)
@@ -93,6 +95,23 @@ def _degrade_file(path: Path, pair: FolderPair, degradation: Degradation, seed: 
         undo.callback(pair.target.unlink, missing_ok=True)
         write_image(picture.pixels, pair.target, icc_profile=picture.icc_profile, overwrite=overwrite)
         undo.pop_all()
+
+
+def degrade_picture(clean: Tensor, degradation: Degradation, seed: int, name: str) -> Tensor:
+    """Degrade a picture, the same in every run; one without colour stays so, as from a black-and-white film.
+
+    Args:
+        clean: `(3, H, W)`, sRGB in [0, 1].
+        degradation: what to do to it.
+        seed: of what is drawn, together with `name`; see `seeded_generator`.
+        name: of the picture, without suffix.
+
+    Returns:
+        Tensor: of the shape of `clean`.
+    """
+    is_grey = bool((clean == clean[:1]).all())
+    degraded = degradation(clean[None, :1] if is_grey else clean[None], seeded_generator(seed, name))[0]
+    return degraded.expand_as(clean)
 
 
 def seeded_generator(seed: int, name: str) -> torch.Generator:

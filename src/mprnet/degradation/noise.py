@@ -36,6 +36,7 @@ class GaussianNoise:
 
     Args:
         sigma: standard deviation, of white = 255, drawn evenly; equal limits fix it.
+        grey_share: share of pictures whose noise is the same in all colours, as the grain of a black-and-white film.
 
     Example:
         >>> noisy = GaussianNoise(sigma=(25, 25))(torch.full((1, 3, 64, 64), 0.5), torch.Generator().manual_seed(0))
@@ -44,16 +45,21 @@ class GaussianNoise:
     """
 
     sigma: Range = (0.0, 55.0)
+    grey_share: float = 0.0
 
     margin_px = 0
 
     def __post_init__(self) -> None:
         check_settings(self, "sigma")
+        check_settings(self, "grey_share", highest=1)
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> Tensor:
         """Return `clean` `(B, C, H, W)`, sRGB in [0, 1], with noise, clipped to [0, 1]."""
         sigma = uniform(clean.shape[0], self.sigma, generator) / 255
-        return (clean + (sigma * normal(tuple(clean.shape), generator)).to(clean)).clamp(0, 1)
+        noise = normal(tuple(clean.shape), generator)
+        if self.grey_share:
+            noise = torch.where(chosen(clean.shape[0], self.grey_share, generator), noise[:, :1], noise)
+        return (clean + (sigma * noise).to(clean)).clamp(0, 1)
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,7 @@ class CameraNoise:
             white noise would keep its strength.
         jpeg_share: share of pictures that are compressed.
         quality: JPEG quality.
+        grey_share: share of pictures whose noise is the same in all colours: the camera has smoothed the rest away.
     """
 
     gain: Range = (1e-4, 3e-2)
@@ -86,13 +93,14 @@ class CameraNoise:
     spread_px: Range = (0.1, 0.8)
     jpeg_share: float = 0.6
     quality: Range = (60.0, 98.0)
+    grey_share: float = 0.0
 
     margin_px = 0
 
     def __post_init__(self) -> None:
         check_settings(self, "gain", "read", "saturation", "colour_spread_px", "spread_px", lowest=1e-6)
         check_settings(self, "quality", lowest=1, highest=100)
-        check_settings(self, "jpeg_share", highest=1)
+        check_settings(self, "jpeg_share", "grey_share", highest=1)
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> Tensor:
         """Return `clean` `(B, C, H, W)`, sRGB in [0, 1], as a camera would, clipped to [0, 1]."""
@@ -103,7 +111,10 @@ class CameraNoise:
         balance = 1 + torch.cat([uniform(batch, (0.0, most), generator) for most in extra], dim=1).to(device)
         gain = log_uniform(batch, self.gain, generator).to(device)
         read = log_uniform(batch, self.read, generator).to(device)
-        saturation = uniform(batch, self.saturation, generator).to(device)
+        saturation = uniform(batch, self.saturation, generator)
+        if self.grey_share:
+            saturation = torch.where(chosen(batch, self.grey_share, generator), 0.0, saturation)
+        saturation = saturation.to(device)
         colour_spread = log_uniform(batch, self.colour_spread_px, generator).to(device)
         spread = uniform(batch, self.spread_px, generator).to(device)
         # Light `x` was `x / balance` on the sensor.
@@ -131,6 +142,7 @@ class Noise:
         jpeg_share: share of the pictures with white noise that are then compressed: it stays white in brightness, and
             becomes weaker and coarse in colour.
         quality: JPEG quality of these.
+        grey_share: share of the pictures with white noise on which it is the same in all colours.
     """
 
     sigma: Range = (0.0, 55.0)
@@ -138,18 +150,19 @@ class Noise:
     camera: CameraNoise = CameraNoise()
     jpeg_share: float = 0.0
     quality: Range = (75.0, 99.0)
+    grey_share: float = 0.0
 
     margin_px = 0
 
     def __post_init__(self) -> None:
         check_settings(self, "sigma")
         check_settings(self, "quality", lowest=1, highest=100)
-        check_settings(self, "camera_share", "jpeg_share", highest=1)
+        check_settings(self, "camera_share", "jpeg_share", "grey_share", highest=1)
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> Tensor:
         """Return `clean` `(B, C, H, W)`, sRGB in [0, 1], with noise, clipped to [0, 1]."""
         from_camera = chosen(clean.shape[0], self.camera_share, generator).to(clean.device)
-        white = GaussianNoise(self.sigma)(clean, generator)
+        white = GaussianNoise(self.sigma, self.grey_share)(clean, generator)
         if self.jpeg_share:
             white = partly_compressed(white, self.jpeg_share, self.quality, generator)
         return torch.where(from_camera, self.camera(clean, generator), white) if self.camera_share else white

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mprnet.datasets.benchmarks import BENCHMARKS, Benchmark
-from mprnet.datasets.degrade import seeded_generator
+from mprnet.datasets.degrade import degrade_picture
 from mprnet.datasets.folders import INPUT, TARGET, list_pictures, read_rgb
 from mprnet.datasets.layouts import FileItem, ItemPictures
 from mprnet.degradation import GaussianNoise
@@ -46,8 +46,7 @@ class NoisyItem:
     def read(self) -> ItemPictures:
         clean = read_rgb(self.path)
         noise = GaussianNoise((self.sigma, self.sigma))
-        noisy = noise(to_tensor(clean)[None], seeded_generator(self.seed, self.name))[0]
-        return ItemPictures(to_pixels(noisy), clean)
+        return ItemPictures(to_pixels(degrade_picture(to_tensor(clean), noise, self.seed, self.name)), clean)
 
 
 def paired_set(root: Path, task: str, protocol: str | None = None) -> Benchmark:
@@ -73,7 +72,8 @@ def paired_set(root: Path, task: str, protocol: str | None = None) -> Benchmark:
 def noisy_set(folder: Path, sigma: float, *, seed: int = 0, protocol: str | None = None) -> Benchmark:
     """Take a folder of clean pictures, with white Gaussian noise in them, as a test set.
 
-    The noise of a picture depends on `seed` and its name alone and is what `mprnet degrade --sigma` draws.
+    The noise of a picture depends on `seed` and its name alone and is what `mprnet degrade --sigma` draws; that of a
+    picture without colour is the same in all colours.
 
     Args:
         folder: pictures of any format of `mprnet.imaging.FORMATS`, without its subfolders.

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from mprnet.datasets import CropBatches, FolderPair, PictureSource, list_pictures, pair_folders, read_rgb
 from mprnet.datasets.batches import PairSource
-from mprnet.datasets.degrade import seeded_generator
+from mprnet.datasets.degrade import degrade_picture
 from mprnet.degradation import Degradation, RainLayers, make_degradation, rain_layer
 from mprnet.errors import DataError, MPRNetError
 from mprnet.imaging import to_tensor
@@ -78,7 +78,12 @@ class RecipeData(pl.LightningDataModule):
             degradations = [(drawn, 1 - share), (self._rain_layers(), share)]
         sources: list[PictureSource | PairSource] = [
             PictureSource(
-                list_pictures(self.root / clean.folder), degradations, clean.shrink, clean.weight, clean.soften_px
+                list_pictures(self.root / clean.folder),
+                degradations,
+                clean.shrink,
+                clean.weight,
+                clean.soften_px,
+                clean.grey,
             )
             for clean in data.clean
         ]
@@ -97,7 +102,7 @@ class RecipeData(pl.LightningDataModule):
         pictures = []
         for path in list_pictures(self.root / chosen.clean)[: chosen.count]:
             clean = to_tensor(read_rgb(path))
-            degraded = degradation(clean[None], seeded_generator(0, path.stem))[0]  # the same for every run
+            degraded = degrade_picture(clean, degradation, 0, path.stem)  # the same for every run
             pictures.append((degraded.mul(255).round().div(255), clean))  # files hold 8 bits
         return pictures
 

@@ -41,12 +41,14 @@ class CleanData:
         shrink: range of factors they are scaled by, above 0, up to 1.
         weight: how often they are drawn.
         soften_px: range of the standard deviation, in pixels, of the Gaussian that softens them, once scaled.
+        grey: whether they are made black and white, and degraded so.
     """
 
     folder: str
     shrink: tuple[float, float] = (1.0, 1.0)
     weight: float = 1.0
     soften_px: tuple[float, float] = (0.0, 0.0)
+    grey: bool = False
 
     def __post_init__(self) -> None:
         low, high = self.shrink

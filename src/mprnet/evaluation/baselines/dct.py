@@ -61,7 +61,8 @@ def multi_scale_dct(
 
     Args:
         degraded: `(H, W, 3)`, float32 in [0, 1], any size.
-        sigma: standard deviation of the noise, of white = 255.
+        sigma: standard deviation of the noise in each colour, of white = 255; a picture without colour has the same in
+            all.
         patch_px: side N of a patch.
         scales: sizes of the picture at most, each half of the one before; 1 is DCT denoising in one scale. A scale
             whose shorter side is less than two patches is left out.
@@ -82,6 +83,8 @@ def multi_scale_dct(
     settings = _Settings(patch_px, recomposition, threshold)
     opponent = dct_matrix(3)  # brightness, and two differences of colours; orthonormal, so the noise stays white
     colours = torch.from_numpy(degraded.copy())
+    if bool((colours == colours[..., :1]).all()):
+        sigma *= math.sqrt(3)  # noise without colour is all in the brightness
     planes = (colours @ opponent.T).permute(2, 0, 1).unsqueeze(1)  # (3, 1, H, W)
     clean = _multi_scale(planes, sigma / 255, scales, settings)
     restored: NDArray[np.float32] = (clean.squeeze(1).permute(1, 2, 0) @ opponent).contiguous().numpy()
