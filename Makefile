@@ -19,12 +19,12 @@ demo: $(VENV)/.installed
 gallery: $(VENV)/.installed
 	$(BIN)/python tests/checks/gallery.py $(REAL) -o out/gallery
 
-# Lint, types, and every test.
+# Lint, types, and every test, as many processes as cores, a thread each.
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 $(VENV)/.installed: pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
