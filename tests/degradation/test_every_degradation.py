@@ -5,14 +5,22 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mprnet.degradation import CameraNoise, GaussianNoise, MotionBlur, Noise, Rain, RainLayers
+from mprnet.degradation import CameraNoise, FilmGrain, GaussianNoise, MotionBlur, Noise, Rain, RainLayers
 from mprnet.errors import ConfigError
 
 LAYERS = (torch.rand(20, 30, generator=torch.Generator().manual_seed(1)) * 0.3,)
 
 every = pytest.mark.parametrize(
     "degradation",
-    [Rain(), RainLayers(LAYERS), MotionBlur(), GaussianNoise(), CameraNoise(jpeg_share=0.5), Noise(camera_share=0.5)],
+    [
+        Rain(),
+        RainLayers(LAYERS),
+        MotionBlur(),
+        GaussianNoise(),
+        FilmGrain(),
+        CameraNoise(jpeg_share=0.5, sharpening=(0, 1)),
+        Noise(camera_share=0.5, grain_share=0.5),
+    ],
     ids=lambda degradation: type(degradation).__name__,
 )
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
-from mprnet.degradation import CameraNoise, GaussianNoise, Noise
+from mprnet.degradation import CameraNoise, FilmGrain, GaussianNoise, Noise
 from mprnet.degradation.light import to_display, to_linear
 from mprnet.errors import ConfigError
 
@@ -68,6 +70,45 @@ def test_noise_that_is_the_same_in_all_colours_is_white_and_of_the_same_strength
 def test_a_share_must_be_one(kind):
     with pytest.raises(ConfigError, match=r"grey_share is 1\.5; expected 0 to 1"):
         kind(grey_share=1.5)
+
+
+@pytest.mark.parametrize("size_px", [0.7, 1.0, 2.0])
+def test_grain_has_the_strength_and_coarseness_that_is_asked_and_no_colour(draw, size_px):
+    grain = FilmGrain(sigma=(15, 15), size_px=(size_px, size_px), jpeg_share=0)(grey(0.5, batch=8), draw()) - 0.5
+    assert float(grain.std() * 255) == pytest.approx(15, rel=0.05)
+    # Two Gaussians of deviation s, d apart, overlap by exp(-d² / 4 s²).
+    for distance in (1, 2):
+        expected = math.exp(-(distance**2) / (4 * size_px**2))
+        assert correlation(grain, distance) == pytest.approx(expected, abs=0.05)
+    assert bool(same_in_all_colours(grain).all())
+
+
+@pytest.mark.parametrize(("fading", "left"), [(0, 1), (0.5, 0.82), (1, 0.64)])
+def test_grain_fades_towards_black_and_white(draw, fading, left):
+    film = FilmGrain(sigma=(10, 10), fading=(fading, fading), jpeg_share=0)
+    middle = (film(grey(0.5), draw()) - 0.5).std()
+    for tone in (0.2, 0.8):  # 0.6 of the way to black or white: 0.36 of what fades is gone
+        assert float((film(grey(tone), draw()) - tone).std() / middle) == pytest.approx(left, abs=0.02)
+
+
+def test_some_grain_is_stored_as_jpeg(draw):
+    for share in (0, 1):
+        grainy = FilmGrain(jpeg_share=share)(grey(0.5, 32), draw()) * 255
+        assert torch.allclose(grainy, grainy.round(), atol=1e-3) == bool(share)
+
+
+def test_the_share_that_is_asked_for_has_grain_where_the_noise_is_not_of_a_camera(draw):
+    noise = Noise(sigma=(0, 0), camera_share=0.5, grain_share=0.25)(grey(0.5, 32, batch=200), draw()) - 0.5
+    nothing = (noise == 0).all(dim=3).all(dim=2).all(dim=1)
+    assert 55 <= int(nothing.sum()) <= 95  # 3 in 8: white noise, of which there is none
+    assert 12 <= int((same_in_all_colours(noise) & ~nothing).sum()) <= 40  # 1 in 8
+
+
+def test_the_lowest_and_highest_of_grain_come_in_order():
+    with pytest.raises(ConfigError, match=r"size_px is \(2, 1\); expected 1e-06 to 1e\+06, the lower end first"):
+        FilmGrain(size_px=(2, 1))
+    with pytest.raises(ConfigError, match=r"grain_share is 1\.5; expected 0 to 1"):
+        Noise(grain_share=1.5)
 
 
 def of_camera(value, draw, size=128, batch=1, **settings):
@@ -144,6 +185,22 @@ def test_smoothing_keeps_the_strength_of_white_noise_and_the_smallest_picture_it
         # Two Gaussians of deviation s, 1 apart, overlap by exp(-1 / 4 s²).
         assert correlation(coarse, 1) == pytest.approx(0.68, abs=0.05)
         assert float(coarse.std() / fine.std()) == pytest.approx(1, abs=0.06)
+
+
+def test_sharpening_makes_noise_stronger_and_neighbours_opposed(draw):
+    fine = {"gain": (0.001, 0.001), "spread_px": (0.1, 0.1)}
+    plain, sharpened = (
+        of_camera(0.6, draw, batch=8, **fine, sharpening=(amount, amount)).mean(dim=1) for amount in (0, 1)
+    )
+    assert float(sharpened.std() / plain.std()) > 1.4
+    assert correlation(sharpened, 1) < correlation(plain, 1) - 0.1
+    assert correlation(sharpened, 2) < -0.1
+
+
+def test_sharpening_leaves_the_picture_alone(draw):
+    quiet = {"gain": (1e-6, 1e-6), "read": (1e-6, 1e-6), "jpeg_share": 0}
+    edge = torch.cat((grey(0.3, 32), grey(0.7, 32)), dim=3)
+    torch.testing.assert_close(CameraNoise(**quiet, sharpening=(1, 1))(edge, draw()), edge, rtol=0, atol=0.02)
 
 
 def test_some_pictures_of_a_camera_are_compressed(draw):

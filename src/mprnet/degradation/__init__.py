@@ -5,7 +5,7 @@ A `Degradation` is called with clean pictures and a `torch.Generator` and return
 
 from mprnet.degradation.blur import MotionBlur
 from mprnet.degradation.jpeg import jpeg
-from mprnet.degradation.noise import CameraNoise, GaussianNoise, Noise
+from mprnet.degradation.noise import CameraNoise, FilmGrain, GaussianNoise, Noise
 from mprnet.degradation.rain import Rain, RainLayers, rain_layer
 from mprnet.degradation.tasks import DEGRADATIONS, Degradation, make_degradation
 
@@ -13,6 +13,7 @@ __all__ = [
     "DEGRADATIONS",
     "CameraNoise",
     "Degradation",
+    "FilmGrain",
     "GaussianNoise",
     "MotionBlur",
     "Noise",

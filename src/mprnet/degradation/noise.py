@@ -1,4 +1,4 @@
-"""Noise: white Gaussian of unknown strength, or what a camera makes of little light."""
+"""Noise: white Gaussian of unknown strength, the grain of film, or what a camera makes of little light."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from mprnet.degradation.draw import Range, check_settings, chosen, log_uniform, 
 from mprnet.degradation.jpeg import partly_compressed
 from mprnet.degradation.light import to_display, to_linear
 
+_GRAIN_REACH = 6
+_SHARPENING_REACH = 3
 _SMOOTHING_REACH = 3
 _COLOUR_REACH = 10
 _DEMOSAICKING_REACH = 2
@@ -63,6 +65,54 @@ class GaussianNoise:
 
 
 @dataclass(frozen=True)
+class FilmGrain:
+    """Add the grain of a film that was scanned: the same in all colours, coarse, and stored as JPEG.
+
+    Args:
+        sigma: standard deviation in the middle tones, of white = 255.
+        size_px: standard deviation of the Gaussian that makes white noise as coarse as the scan shows the grain.
+        fading: by how much less of it bright and dark tones have: 0 is the same everywhere, 1 is none in black and
+            in white, for there all of the silver is left in the film, or none.
+        jpeg_share: share of pictures that are compressed.
+        quality: JPEG quality.
+
+    Example:
+        >>> grainy = FilmGrain(sigma=(20, 20), jpeg_share=0)(
+        ...     torch.full((1, 3, 64, 64), 0.5), torch.Generator().manual_seed(0)
+        ... )
+        >>> 18 < float(grainy.std() * 255) < 22, bool((grainy[:, 0] == grainy[:, 2]).all())
+        (True, True)
+    """
+
+    sigma: Range = (2.0, 30.0)
+    size_px: Range = (0.4, 2.0)
+    fading: Range = (0.0, 1.0)
+    jpeg_share: float = 0.5
+    quality: Range = (75.0, 99.0)
+
+    margin_px = 0
+
+    def __post_init__(self) -> None:
+        check_settings(self, "sigma")
+        check_settings(self, "size_px", lowest=1e-6)
+        check_settings(self, "fading", "jpeg_share", highest=1)
+        check_settings(self, "quality", lowest=1, highest=100)
+
+    def __call__(self, clean: Tensor, generator: torch.Generator) -> Tensor:
+        """Return `clean` `(B, C, H, W)`, sRGB in [0, 1], with grain, clipped to [0, 1]."""
+        batch, _, height, width = clean.shape
+        sigma, size_px, fading = (
+            uniform(batch, limits, generator).to(clean.device) for limits in (self.sigma, self.size_px, self.fading)
+        )
+        white = normal((batch, 1, height + 2 * _GRAIN_REACH, width + 2 * _GRAIN_REACH), generator).to(clean.device)
+        grain = _blurred(white, size_px, _GRAIN_REACH, keeps_energy=True)
+        tone = clean.float().mean(dim=1, keepdim=True)
+        strength = sigma / 255 * (1 - fading * (2 * tone - 1).square())
+        grainy = (clean.float() + strength * grain).clamp(0, 1)
+        return partly_compressed(grainy, self.jpeg_share, self.quality, generator).to(clean.dtype)
+
+
+@dataclass(frozen=True)
 class CameraNoise:
     """Make the noise of a camera: stronger in the light, coarser in colour than in brightness, compressed as JPEG.
 
@@ -81,6 +131,8 @@ class CameraNoise:
             SIDD, 2 pixels on those of PolyU.
         spread_px: standard deviation of the Gaussian that stands for the camera's smoothing; it is scaled so that
             white noise would keep its strength.
+        sharpening: what the camera's unsharp mask of one pixel adds to the noise: noise less its blurred self, times
+            this. The picture itself stays, or the network would learn to soften it.
         jpeg_share: share of pictures that are compressed.
         quality: JPEG quality.
         grey_share: share of pictures whose noise is the same in all colours: the camera has smoothed the rest away.
@@ -91,6 +143,7 @@ class CameraNoise:
     saturation: Range = (1.0, 1.8)
     colour_spread_px: Range = (0.1, 2.5)
     spread_px: Range = (0.1, 0.8)
+    sharpening: Range = (0.0, 0.0)
     jpeg_share: float = 0.6
     quality: Range = (60.0, 98.0)
     grey_share: float = 0.0
@@ -99,6 +152,7 @@ class CameraNoise:
 
     def __post_init__(self) -> None:
         check_settings(self, "gain", "read", "saturation", "colour_spread_px", "spread_px", lowest=1e-6)
+        check_settings(self, "sharpening")
         check_settings(self, "quality", lowest=1, highest=100)
         check_settings(self, "jpeg_share", "grey_share", highest=1)
 
@@ -117,9 +171,10 @@ class CameraNoise:
         saturation = saturation.to(device)
         colour_spread = log_uniform(batch, self.colour_spread_px, generator).to(device)
         spread = uniform(batch, self.spread_px, generator).to(device)
+        sharpens = self.sharpening[1] > 0
         # Light `x` was `x / balance` on the sensor.
         deviation = balance * (gain * light / balance + read**2).sqrt()
-        reach = _SMOOTHING_REACH + _COLOUR_REACH + _DEMOSAICKING_REACH
+        reach = _SMOOTHING_REACH + _COLOUR_REACH + _DEMOSAICKING_REACH + (_SHARPENING_REACH if sharpens else 0)
         deviation = F.pad(deviation, (reach,) * 4, mode="replicate")
         sensed = deviation * normal(tuple(deviation.shape), generator).to(device)
         grain = _demosaick(sensed, generator)
@@ -127,18 +182,25 @@ class CameraNoise:
         colour = _blurred(grain - common, colour_spread, _COLOUR_REACH)
         common = common[..., _COLOUR_REACH:-_COLOUR_REACH, _COLOUR_REACH:-_COLOUR_REACH]
         grain = _blurred(common + saturation * colour, spread, _SMOOTHING_REACH, keeps_energy=True)
+        if sharpens:
+            soft = _blurred(grain, torch.ones_like(spread), _SHARPENING_REACH)
+            inner = (..., slice(_SHARPENING_REACH, -_SHARPENING_REACH), slice(_SHARPENING_REACH, -_SHARPENING_REACH))
+            amount = uniform(batch, self.sharpening, generator).to(device)
+            grain = grain[inner] + amount * (grain[inner] - soft)
         noisy = to_display(light + grain).clamp(0, 1)
         return partly_compressed(noisy, self.jpeg_share, self.quality, generator).to(clean.dtype)
 
 
 @dataclass(frozen=True)
 class Noise:
-    """White noise on some pictures of the batch, camera noise on the others.
+    """White noise on some pictures of the batch, camera noise on others, and the grain of film on the rest.
 
     Args:
         sigma: standard deviation of the white noise, of white = 255.
         camera_share: share of pictures with camera noise.
         camera: what that is like.
+        grain_share: share of the others that have the grain of film.
+        grain: what that is like.
         jpeg_share: share of the pictures with white noise that are then compressed: it stays white in brightness, and
             becomes weaker and coarse in colour.
         quality: JPEG quality of these.
@@ -148,6 +210,8 @@ class Noise:
     sigma: Range = (0.0, 55.0)
     camera_share: float = 0.25
     camera: CameraNoise = CameraNoise()
+    grain_share: float = 0.0
+    grain: FilmGrain = FilmGrain()
     jpeg_share: float = 0.0
     quality: Range = (75.0, 99.0)
     grey_share: float = 0.0
@@ -157,7 +221,7 @@ class Noise:
     def __post_init__(self) -> None:
         check_settings(self, "sigma")
         check_settings(self, "quality", lowest=1, highest=100)
-        check_settings(self, "camera_share", "jpeg_share", "grey_share", highest=1)
+        check_settings(self, "camera_share", "grain_share", "jpeg_share", "grey_share", highest=1)
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> Tensor:
         """Return `clean` `(B, C, H, W)`, sRGB in [0, 1], with noise, clipped to [0, 1]."""
@@ -165,6 +229,9 @@ class Noise:
         white = GaussianNoise(self.sigma, self.grey_share)(clean, generator)
         if self.jpeg_share:
             white = partly_compressed(white, self.jpeg_share, self.quality, generator)
+        if self.grain_share:
+            from_film = chosen(clean.shape[0], self.grain_share, generator).to(clean.device)
+            white = torch.where(from_film, self.grain(clean, generator), white)
         return torch.where(from_camera, self.camera(clean, generator), white) if self.camera_share else white
 
 
