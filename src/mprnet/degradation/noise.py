@@ -180,13 +180,11 @@ class CameraNoise:
         grain = _demosaick(sensed, generator)
         common = grain.mean(dim=1, keepdim=True)
         colour = _blurred(grain - common, colour_spread, _COLOUR_REACH)
-        common = common[..., _COLOUR_REACH:-_COLOUR_REACH, _COLOUR_REACH:-_COLOUR_REACH]
-        grain = _blurred(common + saturation * colour, spread, _SMOOTHING_REACH, keeps_energy=True)
+        grain = _blurred(
+            _inner(common, _COLOUR_REACH) + saturation * colour, spread, _SMOOTHING_REACH, keeps_energy=True
+        )
         if sharpens:
-            soft = _blurred(grain, torch.ones_like(spread), _SHARPENING_REACH)
-            inner = (..., slice(_SHARPENING_REACH, -_SHARPENING_REACH), slice(_SHARPENING_REACH, -_SHARPENING_REACH))
-            amount = uniform(batch, self.sharpening, generator).to(device)
-            grain = grain[inner] + amount * (grain[inner] - soft)
+            grain = _sharpened(grain, uniform(batch, self.sharpening, generator).to(device))
         noisy = to_display(light + grain).clamp(0, 1)
         return partly_compressed(noisy, self.jpeg_share, self.quality, generator).to(clean.dtype)
 
@@ -247,10 +245,9 @@ def _demosaick(sensed: Tensor, generator: torch.Generator) -> Tensor:
     Returns:
         Tensor: `(B, C, H, W)`.
     """
-    inner = (..., slice(_DEMOSAICKING_REACH, -_DEMOSAICKING_REACH), slice(_DEMOSAICKING_REACH, -_DEMOSAICKING_REACH))
     batch, channels, height, width = sensed.shape
     if channels != 3:
-        return sensed[inner]
+        return _inner(sensed, _DEMOSAICKING_REACH)
     device = sensed.device
     odd = [chosen(batch, 0.5, generator).to(device) for _ in range(2)]
     red_row, red_column = (
@@ -263,7 +260,8 @@ def _demosaick(sensed: Tensor, generator: torch.Generator) -> Tensor:
     kernels = torch.tensor(_MALVAR, device=device).div(8).unsqueeze(1)
     made = F.conv2d(mosaic, kernels)  # (B, 4, H, W)
     cross, in_row, in_column, diagonal = (colour.unsqueeze(1) for colour in made.unbind(1))
-    mosaic, is_red, is_blue, red_row = mosaic[inner], is_red[inner], is_blue[inner], red_row[..., 2:-2, :]
+    mosaic, is_red, is_blue = (_inner(whole, _DEMOSAICKING_REACH) for whole in (mosaic, is_red, is_blue))
+    red_row = red_row[..., _DEMOSAICKING_REACH:-_DEMOSAICKING_REACH, :]
     return torch.cat(
         (
             torch.where(is_red, mosaic, torch.where(is_blue, diagonal, torch.where(red_row, in_row, in_column))),
@@ -272,6 +270,17 @@ def _demosaick(sensed: Tensor, generator: torch.Generator) -> Tensor:
         ),
         dim=1,
     )
+
+
+def _inner(whole: Tensor, reach_px: int) -> Tensor:
+    """Cut so much off every side."""
+    return whole[..., reach_px:-reach_px, reach_px:-reach_px]
+
+
+def _sharpened(grain: Tensor, amount: Tensor) -> Tensor:
+    """Add an unsharp mask of one pixel, `amount` `(B, 1, 1, 1)` times; `_SHARPENING_REACH` is lost to either side."""
+    inner = _inner(grain, _SHARPENING_REACH)
+    return inner + amount * (inner - _blurred(grain, torch.ones_like(amount), _SHARPENING_REACH))
 
 
 def _blurred(grain: Tensor, sigma_px: Tensor, reach_px: int, *, keeps_energy: bool = False) -> Tensor:
