@@ -153,13 +153,13 @@ def test_what_decides_the_picture_reaches_the_network(command, weights, folder, 
     seen = []
 
     def restore_pixels(self, pixels, *, out=None, stage, strength, progress):
-        seen.append((self.local, self.ensemble, self.tile_px, stage, strength))
+        seen.append((self.local, self.ensemble, self.scales, self.tile_px, stage, strength))
         return pixels
 
     monkeypatch.setattr(Restorer, "restore_pixels", restore_pixels)
-    options = ("--no-local", "--ensemble", "--tile-px", "128", "--stage", "2", "--strength", "0.5", "--device", "cpu")
+    options = ("--no-local", "--ensemble", "--scales", "2", "--tile-px", "128", "--stage", "2", "--strength", "0.5")
     assert command("restore", "--weights", weights, "a.png", *options).code == 0
-    assert seen == [(False, True, 128, 2, 0.5)]
+    assert seen == [(False, True, 2, 128, 2, 0.5)]
 
 
 def test_strength_zero_changes_nothing(command, weights, folder):

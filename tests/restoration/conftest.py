@@ -53,7 +53,7 @@ def spy():
 class Inverter:
     """Stands for a restorer and turns pictures into their negatives, so that tests can tell what became of them."""
 
-    local, crop_px, ensemble, upright = "auto", 256, False, False
+    local, crop_px, ensemble, scales, upright = "auto", 256, False, 1, False
 
     def __init__(self, **network):
         self.model = small_network(**network)

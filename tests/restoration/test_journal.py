@@ -126,6 +126,8 @@ def test_the_digest_is_the_same_for_the_same_settings_and_another_for_others(mak
     falling.ensemble = falling.upright = True
     elsewhere = make_inverter()
     elsewhere.local = False
+    coarse = make_inverter()
+    coarse.scales = 2
     digests = [
         digest(),
         digest([other_weights]),
@@ -133,6 +135,7 @@ def test_the_digest_is_the_same_for_the_same_settings_and_another_for_others(mak
         digest([make_inverter(), make_inverter()]),
         digest([turned]),
         digest([falling]),
+        digest([coarse]),
         digest([elsewhere]),
         digest(options=replace(options, stage=2)),
         digest(options=replace(options, stage="auto", budget_seconds=1)),

@@ -33,7 +33,7 @@ class Plain:
         self.model = MPRNet(MPRNetConfig(n_feat=6, scale_unetfeats=2, scale_orsnetfeats=2, num_cab=1))
         for weight in self.model.parameters():
             weight.data.zero_()
-        self.local, self.crop_px, self.ensemble, self.upright = False, 256, False, False
+        self.local, self.crop_px, self.ensemble, self.scales, self.upright = False, 256, False, 1, False
         self.backend = open_backend(self.model, name="torch", precision="fp32", device=torch.device("cpu"))
         self.change, self.seen, self.asked = change, [], []
 

@@ -45,6 +45,7 @@ def evaluate(
         bool | None, typer.Option("--local/--no-local", help="Average over a window as in training, or over all.")
     ] = None,
     ensemble: Annotated[bool, typer.Option("--ensemble", help="Mean over flips and rotations.")] = False,
+    scales: Annotated[int, typer.Option(help="Restore at so many sizes, coarse to fine.")] = 1,
     backend: Annotated[
         str,
         typer.Option(metavar="auto|torch|compile|openvino|onnx", help="What computes; auto: the fastest installed."),
@@ -91,6 +92,7 @@ def evaluate(
     modes = {
         "local": "auto" if local is None else local,
         "ensemble": ensemble,
+        "scales": scales,
         "backend": backend,
         "precision": precision,
         "notice": lambda line: typer.echo(f"mprnet: {line}", err=True),

@@ -52,6 +52,12 @@ def restore(
     ensemble: Annotated[
         bool, typer.Option("--ensemble", help="Mean over flips and rotations: 4 to 8 times slower, a little better.")
     ] = False,
+    scales: Annotated[
+        int,
+        typer.Option(
+            help="Restore at so many sizes, coarse to fine: 2 or 3 where a large photograph has coarse rain or grain."
+        ),
+    ] = 1,
     strength: Annotated[float, typer.Option(help="Blend with the input: 0 changes nothing, 1 all.")] = 1.0,
     compare: Annotated[
         bool, typer.Option("--compare", help="Write NAME_compare.jpg too, before and after side by side.")
@@ -121,6 +127,7 @@ def restore(
             device=device,
             local="auto" if local is None else local,
             ensemble=ensemble,
+            scales=scales,
             tile_px=tile_px,
             backend=backend,  # type: ignore[arg-type] # checked there
             precision=precision,  # type: ignore[arg-type] # likewise

@@ -133,6 +133,7 @@ def network_method(restorer: Restorer, weights: Path, *, stage: int | None = Non
         "local": restorer.local,
         "crop_px": restorer.crop_px,
         "ensemble": restorer.ensemble,
+        **({"scales": restorer.scales} if restorer.scales > 1 else {}),  # older results know of one alone
         "backend": restorer.backend.name,
         "precision": restorer.backend.precision,
     }

@@ -154,10 +154,10 @@ def settings_of(restorers: Sequence[Restorer], options: PictureOptions, **more: 
     """Return all that decides what a picture becomes, in clear, and `digest`, one word for all of it.
 
     That is: for each network the hash of its weights and hyper-parameters, whether it averages locally, over what it
-    was trained with, and over the eight turned pictures, its engine and its precision; stage, budget and strength; how
-    files are compressed; and `RESULTS_VERSION`. The size of tiles and the device are left out, which do not show, and
-    so is this package's version, so that an update of it does not redo a folder. A picture's format is in its target's
-    name.
+    was trained with, and over the eight turned pictures, at how many sizes it works, its engine and its precision;
+    stage, budget and strength; how files are compressed; and `RESULTS_VERSION`. The size of tiles and the device are
+    left out, which do not show, and so is this package's version, so that an update of it does not redo a folder. A
+    picture's format is in its target's name.
 
     Args:
         restorers: the networks.
@@ -173,6 +173,7 @@ def settings_of(restorers: Sequence[Restorer], options: PictureOptions, **more: 
                 "crop_px": restorer.crop_px,
                 "ensemble": restorer.ensemble,
                 "upright": restorer.ensemble and restorer.upright,
+                **({"scales": restorer.scales} if restorer.scales > 1 else {}),  # older logs know of one alone
                 "backend": restorer.backend.name,
                 "precision": restorer.backend.precision,
             }

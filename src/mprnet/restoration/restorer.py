@@ -27,6 +27,7 @@ from mprnet.restoration.memory import (
     free_bytes,
     watched,
 )
+from mprnet.restoration.scales import CorrectedCanvas, reduced, reduced_size
 from mprnet.restoration.tiling import lay_out, restore_tiled
 from mprnet.weights import find_weights
 
@@ -47,6 +48,9 @@ MAX_WHOLE_PX = 1024 * 1024
 
 CROP_PX = 256
 """Side of the training crops in the paper."""
+
+MAX_SCALES = 5
+"""At the fifth, smallest one a picture has a 256th of its pixels."""
 
 _FARTHEST = 1.0
 """How far values may lie outside [0, 1] to be clipped: noise leads there, pictures in 0…255 lie much farther."""
@@ -77,6 +81,9 @@ class Restorer:
             (Chu et al.); those trained with smaller crops lose by it, up to 0.3 dB in what was measured.
         crop_px: side of the training crops in pixels, a multiple of 8; without one, 256 as in the paper.
         ensemble: whether to average over the eight flips and rotations of each tile, for eight times the time.
+        scales: at how many sizes to restore, each half as large as the one after it, the last the picture's own; the
+            smaller ones take out what is too coarse for the network, such as rain and grain in a large photograph.
+            Each size costs a quarter of the one after it.
         upright: whether what is undone has a direction, as rain has, which falls; the ensemble is then of the four
             flips alone, since rain that lies on its side is left where it is. Files say it by their task.
         trained_stages: how many of the stages were ever trained; later ones are refused. Files say it.
@@ -113,6 +120,7 @@ class Restorer:
         local: Local = "auto",
         crop_px: int | None = None,
         ensemble: bool = False,
+        scales: int = 1,
         upright: bool = False,
         trained_stages: int = 3,
         backend: BackendName = "torch",
@@ -132,6 +140,8 @@ class Restorer:
             )
         if local not in ("auto", True, False):
             raise ConfigError(f"local is {local!r}; expected 'auto', True or False")
+        if scales not in range(1, MAX_SCALES + 1):
+            raise ConfigError(f"scales is {scales!r}; expected 1 to {MAX_SCALES}")
         try:
             self.model = model.to(device).eval()
         except (RuntimeError, AssertionError) as error:
@@ -145,6 +155,7 @@ class Restorer:
         self.local: Local = local
         self.crop_px = CROP_PX if crop_px is None else crop_px
         self.ensemble = ensemble
+        self.scales = scales
         self.upright = upright
         self.trained_stages = trained_stages
         is_local = self.crop_px >= CROP_PX if local == "auto" else local
@@ -170,6 +181,7 @@ class Restorer:
         device: str | torch.device | None = None,
         local: Local = "auto",
         ensemble: bool = False,
+        scales: int = 1,
         tile_px: int | None = None,
         backend: BackendName = "auto",
         precision: Precision = "auto",
@@ -182,6 +194,7 @@ class Restorer:
             device: where to compute; without one, the GPU where there is one.
             local: as for a `Restorer`, as are the following; the training crop is in the file's metadata.
             ensemble: likewise.
+            scales: likewise.
             tile_px: likewise.
             backend: likewise.
             precision: likewise; the quantized network for int8 is the file `NAME.int8.xml` beside the weights.
@@ -198,6 +211,7 @@ class Restorer:
             device=device,
             local=local,
             ensemble=ensemble,
+            scales=scales,
             tile_px=tile_px,
             backend=backend,
             precision=precision,
@@ -212,6 +226,7 @@ class Restorer:
         device: str | torch.device | None = None,
         local: Local = "auto",
         ensemble: bool = False,
+        scales: int = 1,
         tile_px: int | None = None,
         backend: BackendName = "auto",
         precision: Precision = "auto",
@@ -224,6 +239,7 @@ class Restorer:
             device: where to compute; without one, the GPU where there is one.
             local: as for a `Restorer`, as are the following; the training crop is in the file's metadata.
             ensemble: likewise.
+            scales: likewise.
             tile_px: likewise.
             backend: likewise.
             precision: likewise; the quantized network for int8 is the file `NAME.int8.xml` beside the weights.
@@ -248,6 +264,7 @@ class Restorer:
             local=local,
             crop_px=None if crop is None else int(crop),
             ensemble=ensemble,
+            scales=scales,
             upright=task == "derain",
             trained_stages=int(stages) if (stages := metadata.get("trained_stages")) in ("1", "2") else 3,
             tile_px=tile_px,
@@ -413,7 +430,8 @@ class Restorer:
         # Of a stage that no picture has gone through, the cost tells in relation to one that some have.
         known = stage if stage in self._seconds_per_px else max(self._seconds_per_px)
         share = self._costs[stage - 1] / self._costs[known - 1]
-        return self._seconds_per_px[known] * share * self._computed_px(size_hw, (stage,), 1)
+        sizes = [reduced_size(size_hw, factor) for factor in (*self._factors, 1)]
+        return self._seconds_per_px[known] * share * sum(self._computed_px(size, (stage,), 1) for size in sizes)
 
     def choose_stage(self, size_hw: tuple[int, int], budget_seconds: float) -> int:
         """Return the last stage whose picture is expected within the budget; 1 where none is.
@@ -454,9 +472,33 @@ class Restorer:
             self._restore(canvas, stages, count, report)
         return tuple(whole.reshape(degraded.shape) for whole in restored)
 
+    @property
+    def _factors(self) -> list[int]:
+        """By how much a picture is reduced before it is restored at its own size, one size after the other."""
+        return [2**halvings for halvings in range(self.scales - 1, 0, -1)]
+
     @torch.inference_mode()
     def _restore(self, canvas: Canvas, stages: tuple[int, ...], count: int, progress: Callable[[float], None]) -> None:
-        """Restore `count` pictures of one size, side by side."""
+        """Restore `count` pictures of one size, side by side, coarse to fine where there are several scales."""
+        total = sum(1 / factor**2 for factor in (*self._factors, 1))
+        done = 0.0
+
+        def report(fraction: float) -> None:
+            progress((done + fraction / factor**2) / total)
+
+        for factor in self._factors:
+            small = reduced(canvas, factor)
+            restored = torch.empty_like(small)
+            self._restore_once(TensorCanvas(small, [restored], 1), stages[-1:], count, report)
+            canvas = CorrectedCanvas(canvas, restored.sub_(small), factor)
+            done += 1 / factor**2
+        factor = 1
+        self._restore_once(canvas, stages, count, report)
+
+    def _restore_once(
+        self, canvas: Canvas, stages: tuple[int, ...], count: int, progress: Callable[[float], None]
+    ) -> None:
+        """Restore `count` pictures of one size, side by side, at that size."""
 
         def shrink(tried_px: int, failure: OutOfMemory) -> int:
             if tried_px <= SMALLEST_TILE_PX:
