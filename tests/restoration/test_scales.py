@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from mprnet import Restorer
-from mprnet.errors import ConfigError
+from mprnet.errors import ConfigError, ImageError
 from mprnet.restoration.canvas import PixelCanvas, TensorCanvas
 from mprnet.restoration.scales import CorrectedCanvas, reduced
 
@@ -128,6 +128,15 @@ def test_a_further_size_is_expected_to_cost_a_quarter_of_the_next(make_network):
 def test_an_impossible_number_of_sizes_is_one_clear_line(make_network, scales):
     with pytest.raises(ConfigError, match=f"scales is {scales}; expected 1 to 5"):
         Restorer(make_network(), scales=scales)
+
+
+def test_too_little_memory_for_a_smaller_size_is_one_clear_line(make_network, monkeypatch):
+    def no_memory(canvas, factor):
+        raise MemoryError
+
+    monkeypatch.setattr("mprnet.restoration.restorer.reduced", no_memory)
+    with pytest.raises(ImageError, match=r"the memory does not suffice .* of a picture of 30×20"):
+        Restorer(make_network(), scales=2)(torch.rand(3, 20, 30))
 
 
 def test_coarse_rain_goes_at_a_smaller_size_alone():

@@ -481,19 +481,27 @@ class Restorer:
     def _restore(self, canvas: Canvas, stages: tuple[int, ...], count: int, progress: Callable[[float], None]) -> None:
         """Restore `count` pictures of one size, side by side, coarse to fine where there are several scales."""
         total = sum(1 / factor**2 for factor in (*self._factors, 1))
-        done = 0.0
+        done, size_hw = 0.0, canvas.size_hw
 
         def report(fraction: float) -> None:
             progress((done + fraction / factor**2) / total)
 
-        for factor in self._factors:
-            small = reduced(canvas, factor)
-            restored = torch.empty_like(small)
-            self._restore_once(TensorCanvas(small, [restored], 1), stages[-1:], count, report)
-            canvas = CorrectedCanvas(canvas, restored.sub_(small), factor)
-            done += 1 / factor**2
-        factor = 1
-        self._restore_once(canvas, stages, count, report)
+        try:
+            with watched():  # of rows of tiles, and of smaller sizes; a tile itself is tried again
+                for factor in self._factors:
+                    small = reduced(canvas, factor)
+                    restored = torch.empty_like(small)
+                    self._restore_once(TensorCanvas(small, [restored], 1), stages[-1:], count, report)
+                    canvas = CorrectedCanvas(canvas, restored.sub_(small), factor)
+                    done += 1 / factor**2
+                factor = 1
+                self._restore_once(canvas, stages, count, report)
+        except OutOfMemory as failure:
+            height, width = size_hw
+            raise ImageError(
+                f"the memory does not suffice for a row of tiles of a picture of {width}×{height} ({failure}); close "
+                "other programs"
+            ) from failure
 
     def _restore_once(
         self, canvas: Canvas, stages: tuple[int, ...], count: int, progress: Callable[[float], None]
@@ -515,23 +523,15 @@ class Restorer:
 
         computed_px = count * self._computed_px(canvas.size_hw, stages, count)
         begun = time.perf_counter()
-        try:
-            with watched():  # of rows of tiles; a tile itself is tried again
-                restore_tiled(
-                    lambda tile: self._turned(tile, stages) if self.ensemble else self._forward(tile, stages),
-                    canvas,
-                    tile_px=self._side(canvas.size_hw, stages, count),
-                    overlap_px=self.overlap_px,
-                    multiple=SIZE_MULTIPLE,
-                    progress=progress,
-                    shrink=shrink,
-                )
-        except OutOfMemory as failure:
-            height, width = canvas.size_hw
-            raise ImageError(
-                f"the memory does not suffice for a row of tiles of a picture of {width}×{height} ({failure}); close "
-                "other programs"
-            ) from failure
+        restore_tiled(
+            lambda tile: self._turned(tile, stages) if self.ensemble else self._forward(tile, stages),
+            canvas,
+            tile_px=self._side(canvas.size_hw, stages, count),
+            overlap_px=self.overlap_px,
+            multiple=SIZE_MULTIPLE,
+            progress=progress,
+            shrink=shrink,
+        )
         # What a smaller one takes is not in proportion, and says nothing of large ones.
         if computed_px >= _PROBE_PX**2:
             self._learn(stages[-1], (time.perf_counter() - begun) / computed_px)
