@@ -11,6 +11,7 @@ import mprnet.weights
 from mprnet import Restorer
 from mprnet.checkpoints import read_metadata
 from mprnet.datasets import read_rgb
+from mprnet.degradation import FilmGrain
 from mprnet.errors import CheckpointError
 from mprnet.evaluation.metrics import rgb_psnr
 from mprnet.imaging import to_pixels, to_tensor
@@ -52,6 +53,15 @@ def test_white_noise_goes_whatever_its_colours(kind: str) -> None:
     restored = Restorer.from_pretrained("denoise")(noisy if kind == "not clipped" else noisy.clamp(0, 1))
     error, left = ((picture.clamp(0, 1) - target).square().mean() for picture in (noisy, restored))
     assert 10 * float(torch.log10(error / left)) > 7
+
+
+def test_the_grain_of_film_goes_where_it_is_not_too_coarse() -> None:
+    target = to_tensor(read_rgb(SAMPLES / "denoise" / "target" / "coffee.png")[96:256, 96:256])
+    film = FilmGrain(sigma=(15, 15), size_px=(1.2, 1.2), fading=(0, 0), jpeg_share=0)
+    grainy = film(target.unsqueeze(0), torch.Generator().manual_seed(1))[0]
+    restored = Restorer.from_pretrained("denoise")(grainy)
+    error, left = ((picture - target).square().mean() for picture in (grainy, restored))
+    assert 10 * float(torch.log10(error / left)) > 4.7
 
 
 def test_a_file_is_found_by_its_path_and_a_shipped_name_comes_first(tmp_path: Path, monkeypatch) -> None:

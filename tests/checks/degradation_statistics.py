@@ -3,8 +3,8 @@
     python tests/checks/degradation_statistics.py ../shared/data
 
 Nothing here needs more than the pairs of a degraded and a clean picture; our own are drawn over the clean pictures of
-`validation/clean`. Only the crops of SIDD and the dog of RNI15 come without a clean picture: there the noise is what a
-plane does not explain in the flattest squares of 32 pixels.
+`validation/clean`. Only the crops of SIDD and two pictures of RNI15 come without a clean picture: there the noise is
+what a plane does not explain in the flattest squares of 32 pixels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mprnet.degradation import CameraNoise, MotionBlur, Noise, Rain, RainLayers, rain_layer
+from mprnet.degradation import CameraNoise, FilmGrain, MotionBlur, Noise, Rain, RainLayers, rain_layer
 from mprnet.imaging import read_image, to_tensor
 
 if TYPE_CHECKING:
@@ -164,7 +164,9 @@ def main(data: Path) -> None:
     sidd = [flat_squares(read(path)) for path in sorted((data / "real/noise").glob("sidd*"))]
     dog = [flat_squares(read(path)) for path in (data / "real/noise").glob("rni15_Dog*")]
     camera = drawn(CameraNoise(), clean)
-    recipe = drawn(CameraNoise(spread_px=(0.1, 1.2), colour_spread_px=(0.2, 5)), clean)
+    recipe = drawn(CameraNoise(spread_px=(0.1, 1.2), colour_spread_px=(0.2, 5), sharpening=(0, 1)), clean)
+    bears = [flat_squares(read(path)) for path in (data / "real/noise").glob("rni15_Bears*")]
+    film = drawn(FilmGrain(), clean)
     compressed = drawn(Noise(sigma=(15, 55), camera_share=0, jpeg_share=1), clean)
     noise = {
         "PolyU40": [noise_row(noisy - sharp, sharp) for noisy, sharp in pairs(data / "measure/PolyU40")],
@@ -174,6 +176,8 @@ def main(data: Path) -> None:
         "ours, flat squares": [noise_row(*flat_squares(noisy)) for noisy, _ in camera],
         "RNI15 dog, flat squares": [noise_row(*squares) for squares in dog],
         "ours, white as JPEG, flat squares": [noise_row(*flat_squares(noisy)) for noisy, _ in compressed],
+        "RNI15 bears, flat squares": [noise_row(*squares) for squares in bears],
+        "ours, grain of film": [noise_row(noisy - sharp, sharp) for noisy, sharp in film],
     }
     heads = [f"σ {low:g}–{high:g}" for low, high in itertools.pairwise(BINS)]
     heads += ["red·green", "colour/grey", *(f"{kind} →{lag}" for kind in ("grey", "colour") for lag in (1, 2, 4))]
