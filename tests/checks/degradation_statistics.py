@@ -12,14 +12,25 @@ from __future__ import annotations
 import itertools
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from mprnet.degradation import CameraNoise, FilmGrain, MotionBlur, Noise, Rain, RainLayers, rain_layer
+from mprnet.degradation import (
+    CameraNoise,
+    FilmGrain,
+    MotionBlur,
+    Noise,
+    Rain,
+    RainLayers,
+    make_degradation,
+    rain_layer,
+)
 from mprnet.imaging import read_image, to_tensor
+from mprnet.training import load_recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -164,7 +175,8 @@ def main(data: Path) -> None:
     sidd = [flat_squares(read(path)) for path in sorted((data / "real/noise").glob("sidd*"))]
     dog = [flat_squares(read(path)) for path in (data / "real/noise").glob("rni15_Dog*")]
     camera = drawn(CameraNoise(), clean)
-    recipe = drawn(CameraNoise(spread_px=(0.1, 1.2), colour_spread_px=(0.2, 5), sharpening=(0, 1)), clean)
+    as_trained = make_degradation("denoise", load_recipe("lite-denoise").degradation)
+    recipe = drawn(replace(as_trained.camera, grey_share=0), clean)
     bears = [flat_squares(read(path)) for path in (data / "real/noise").glob("rni15_Bears*")]
     film = drawn(FilmGrain(), clean)
     compressed = drawn(Noise(sigma=(15, 55), camera_share=0, jpeg_share=1), clean)

@@ -230,3 +230,54 @@ def test_white_noise_is_compressed_on_the_share_that_is_asked_for(draw):
     noisy = Noise(sigma=(25, 25), camera_share=0, jpeg_share=0.25)(grey(0.5, 32, batch=64), draw()) * 255
     compressed = torch.isclose(noisy, noisy.round(), rtol=0, atol=1e-3).all(dim=(1, 2, 3))
     assert 8 <= int(compressed.sum()) <= 26
+
+
+@pytest.mark.parametrize("kept", [0.25, 1])
+def test_colour_keeps_what_is_asked_of_its_strength_where_it_is_averaged(draw, kept):
+    settings = {"batch": 8, "spread_px": (0.1, 0.1), "colour_spread_px": (2.5, 2.5)}
+    averaged, coarse = (of_camera(0.6, draw, **settings, colour_kept=(power, power)) for power in (0, kept))
+    weaker, stronger = (float((noise[:, 0] - noise[:, GREEN]).std()) for noise in (averaged, coarse))
+    assert stronger / weaker == pytest.approx((2 * math.sqrt(math.pi) * 2.5) ** kept, rel=0.1)
+    assert float((coarse - averaged).mean(dim=1).abs().mean()) < 0.1 * stronger
+
+
+def test_bands_run_along_rows_or_columns(draw):
+    settings = {"gain": (1e-6, 1e-6), "read": (0.01, 0.01), "spread_px": (0.1, 0.1), "banding": (2, 2)}
+    noise = of_camera(0.5, draw, batch=40, **settings)[:, GREEN]
+    along_rows, along_columns = (noise.mean(dim=dim).std(dim=1) / noise.std(dim=(1, 2)) for dim in (2, 1))
+    assert ((along_rows > 0.7) ^ (along_columns > 0.7)).all()
+    assert 8 <= int((along_rows > 0.7).sum()) <= 32
+
+
+def test_hot_pixels_are_few_bright_and_of_one_colour(draw):
+    settings = {"gain": (1e-6, 1e-6), "read": (1e-6, 1e-6), "spread_px": (0.1, 0.1)}
+    noise = of_camera(0.2, draw, batch=8, **settings, hot_pixels=(1e-3, 1e-3))
+    hot = (noise > 0.15).float().mean(dim=(0, 2, 3))
+    # Demosaicking makes a small spot of each; half of the photosites are green.
+    assert 5e-4 < float(hot[GREEN]) < 6e-3
+    assert float(noise.amax()) > 0.5
+    assert float((noise.abs().amax(dim=1) > 0.02).float().mean()) < 0.05
+    spot = noise.amax(dim=1).flatten(1).argmax(dim=1)
+    colours = noise.flatten(2).gather(2, spot.view(-1, 1, 1).expand(-1, 3, 1)).squeeze(2)
+    assert (colours.amin(dim=1) < 0.8 * colours.amax(dim=1)).all()
+
+
+def test_the_share_that_is_asked_for_stays_clean(draw, photograph):
+    clean = photograph(batch=200, height=16, width=16)
+    for share, least, most in ((0, 0, 0), (0.25, 30, 70), (1, 200, 200)):
+        noisy = Noise(sigma=(20, 30), camera_share=0.3, grain_share=0.3, clean_share=share)(clean, draw())
+        assert least <= int((noisy == clean).all(dim=3).all(dim=2).all(dim=1).sum()) <= most
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        (CameraNoise, {"colour_kept": (0, 1.5)}, r"colour_kept is \(0, 1\.5\); expected 0 to 1, the lower end first"),
+        (CameraNoise, {"hot_pixels": (0, 2)}, r"hot_pixels is \(0, 2\); expected 0 to 1, the lower end first"),
+        (CameraNoise, {"banding": (-1, 0)}, r"banding is \(-1, 0\); expected 0 to 1e\+06, the lower end first"),
+        (Noise, {"clean_share": 1.5}, r"clean_share is 1\.5; expected 0 to 1"),
+    ],
+)
+def test_what_a_camera_does_beside_has_its_limits(kind, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        kind(**settings)

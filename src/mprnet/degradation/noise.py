@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +16,7 @@ from mprnet.degradation.light import to_display, to_linear
 _GRAIN_REACH = 6
 _SHARPENING_REACH = 3
 _SMOOTHING_REACH = 3
-_COLOUR_REACH = 10
+_COLOUR_REACH = 16
 _DEMOSAICKING_REACH = 2
 """How far each spreads a value, in pixels."""
 
@@ -129,10 +130,14 @@ class CameraNoise:
         saturation: factor by which the colour matrix amplifies the difference to the mean of the colours.
         colour_spread_px: standard deviation of the Gaussian over which colour is averaged: next to nothing on crops of
             SIDD, 2 pixels on those of PolyU.
+        colour_kept: the power to which the strength that fine noise loses in that average is given back: at 0 it is
+            lost, at 1 coarse colour is as strong as fine colour would be.
         spread_px: standard deviation of the Gaussian that stands for the camera's smoothing; it is scaled so that
             white noise would keep its strength.
         sharpening: what the camera's unsharp mask of one pixel adds to the noise: noise less its blurred self, times
             this. The picture itself stays, or the network would learn to soften it.
+        banding: deviation of what all photosites of a row, or of a column, have in common, in units of `read`.
+        hot_pixels: share of the photosites that are brighter than the light, by up to all there is.
         jpeg_share: share of pictures that are compressed.
         quality: JPEG quality.
         grey_share: share of pictures whose noise is the same in all colours: the camera has smoothed the rest away.
@@ -142,8 +147,11 @@ class CameraNoise:
     read: Range = (5e-4, 2e-2)
     saturation: Range = (1.0, 1.8)
     colour_spread_px: Range = (0.1, 2.5)
+    colour_kept: Range = (0.0, 0.0)
     spread_px: Range = (0.1, 0.8)
     sharpening: Range = (0.0, 0.0)
+    banding: Range = (0.0, 0.0)
+    hot_pixels: Range = (0.0, 0.0)
     jpeg_share: float = 0.6
     quality: Range = (60.0, 98.0)
     grey_share: float = 0.0
@@ -152,7 +160,8 @@ class CameraNoise:
 
     def __post_init__(self) -> None:
         check_settings(self, "gain", "read", "saturation", "colour_spread_px", "spread_px", lowest=1e-6)
-        check_settings(self, "sharpening")
+        check_settings(self, "sharpening", "banding")
+        check_settings(self, "colour_kept", "hot_pixels", highest=1)
         check_settings(self, "quality", lowest=1, highest=100)
         check_settings(self, "jpeg_share", "grey_share", highest=1)
 
@@ -177,9 +186,19 @@ class CameraNoise:
         reach = _SMOOTHING_REACH + _COLOUR_REACH + _DEMOSAICKING_REACH + (_SHARPENING_REACH if sharpens else 0)
         deviation = F.pad(deviation, (reach,) * 4, mode="replicate")
         sensed = deviation * normal(tuple(deviation.shape), generator).to(device)
+        if self.banding[1] > 0:
+            sensed = sensed + balance * read * uniform(batch, self.banding, generator).to(device) * _bands(
+                sensed, generator
+            )
+        if self.hot_pixels[1] > 0:
+            sensed = sensed + balance * _hot(sensed, uniform(batch, self.hot_pixels, generator), generator)
         grain = _demosaick(sensed, generator)
         common = grain.mean(dim=1, keepdim=True)
         colour = _blurred(grain - common, colour_spread, _COLOUR_REACH)
+        if self.colour_kept[1] > 0:
+            # A Gaussian of deviation s leaves 1 / (2 √π s) of fine noise, which is at most all of it.
+            loss = (2 * math.sqrt(math.pi) * colour_spread).clamp(min=1)
+            colour = colour * loss ** uniform(batch, self.colour_kept, generator).to(device)
         grain = _blurred(
             _inner(common, _COLOUR_REACH) + saturation * colour, spread, _SMOOTHING_REACH, keeps_energy=True
         )
@@ -203,6 +222,7 @@ class Noise:
             becomes weaker and coarse in colour.
         quality: JPEG quality of these.
         grey_share: share of the pictures with white noise on which it is the same in all colours.
+        clean_share: share of all the pictures that are left as they are, so that clean photographs stay so.
     """
 
     sigma: Range = (0.0, 55.0)
@@ -213,24 +233,43 @@ class Noise:
     jpeg_share: float = 0.0
     quality: Range = (75.0, 99.0)
     grey_share: float = 0.0
+    clean_share: float = 0.0
 
     margin_px = 0
 
     def __post_init__(self) -> None:
         check_settings(self, "sigma")
         check_settings(self, "quality", lowest=1, highest=100)
-        check_settings(self, "camera_share", "grain_share", "jpeg_share", "grey_share", highest=1)
+        check_settings(self, "camera_share", "grain_share", "jpeg_share", "grey_share", "clean_share", highest=1)
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> Tensor:
         """Return `clean` `(B, C, H, W)`, sRGB in [0, 1], with noise, clipped to [0, 1]."""
         from_camera = chosen(clean.shape[0], self.camera_share, generator).to(clean.device)
-        white = GaussianNoise(self.sigma, self.grey_share)(clean, generator)
+        noisy = GaussianNoise(self.sigma, self.grey_share)(clean, generator)
         if self.jpeg_share:
-            white = partly_compressed(white, self.jpeg_share, self.quality, generator)
+            noisy = partly_compressed(noisy, self.jpeg_share, self.quality, generator)
         if self.grain_share:
             from_film = chosen(clean.shape[0], self.grain_share, generator).to(clean.device)
-            white = torch.where(from_film, self.grain(clean, generator), white)
-        return torch.where(from_camera, self.camera(clean, generator), white) if self.camera_share else white
+            noisy = torch.where(from_film, self.grain(clean, generator), noisy)
+        if self.camera_share:
+            noisy = torch.where(from_camera, self.camera(clean, generator), noisy)
+        if self.clean_share:
+            noisy = torch.where(chosen(clean.shape[0], self.clean_share, generator).to(clean.device), clean, noisy)
+        return noisy
+
+
+def _bands(sensed: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw a standard normal number for every row of half of the pictures, for every column of the others."""
+    batch, _, height, width = sensed.shape
+    rows, columns = (normal((batch, 1, *shape), generator) for shape in ((height, 1), (1, width)))
+    return torch.where(chosen(batch, 0.5, generator), rows, columns).to(sensed.device)
+
+
+def _hot(sensed: Tensor, share: Tensor, generator: torch.Generator) -> Tensor:
+    """Choose a `share` `(B, 1, 1, 1)` of the photosites, and draw how bright each is, evenly between 0 and 1."""
+    drawn = torch.rand(tuple(sensed.shape), generator=generator, device=generator.device)
+    # Below the share the draw is even there: it serves as the brightness, too.
+    return torch.where(drawn < share, drawn / share.clamp(min=1e-12), 0.0).to(sensed.device)
 
 
 def _demosaick(sensed: Tensor, generator: torch.Generator) -> Tensor:
