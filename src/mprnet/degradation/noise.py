@@ -16,7 +16,7 @@ from mprnet.degradation.light import to_display, to_linear
 _GRAIN_REACH = 6
 _SHARPENING_REACH = 3
 _SMOOTHING_REACH = 3
-_COLOUR_REACH = 16
+_COLOUR_REACH = 10
 _DEMOSAICKING_REACH = 2
 """How far each spreads a value, in pixels."""
 
