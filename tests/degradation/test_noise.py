@@ -249,17 +249,20 @@ def test_bands_run_along_rows_or_columns(draw):
     assert 8 <= int((along_rows > 0.7).sum()) <= 32
 
 
-def test_hot_pixels_are_few_bright_and_of_one_colour(draw):
+def test_hot_pixels_are_few_bright_and_coloured(draw):
     settings = {"gain": (1e-6, 1e-6), "read": (1e-6, 1e-6), "spread_px": (0.1, 0.1)}
-    noise = of_camera(0.2, draw, batch=8, **settings, hot_pixels=(1e-3, 1e-3))
-    hot = (noise > 0.15).float().mean(dim=(0, 2, 3))
-    # Demosaicking makes a small spot of each; half of the photosites are green.
-    assert 5e-4 < float(hot[GREEN]) < 6e-3
-    assert float(noise.amax()) > 0.5
-    assert float((noise.abs().amax(dim=1) > 0.02).float().mean()) < 0.05
-    spot = noise.amax(dim=1).flatten(1).argmax(dim=1)
-    colours = noise.flatten(2).gather(2, spot.view(-1, 1, 1).expand(-1, 3, 1)).squeeze(2)
-    assert (colours.amin(dim=1) < 0.9 * colours.amax(dim=1)).all()
+    dark = 0.2
+    noise = of_camera(dark, draw, batch=32, **settings, hot_pixels=(1e-4, 1e-4))
+    light = to_linear(noise + dark) - to_linear(torch.tensor(dark))
+    brightest = light.amax(dim=1)
+    assert float((brightest > 0.02).float().mean()) < 25e-4  # each within 5×5
+    assert float(light.amax()) > 0.9
+    around = torch.nn.functional.max_pool2d(brightest, 5, stride=1, padding=2)
+    # Between the noise and white, where nothing is clipped.
+    spots = light.movedim(1, 3)[(brightest == around) & (brightest > 0.1) & (brightest < 0.9)]
+    assert 15 <= len(spots) <= 60  # of 52
+    # Demosaicking gives the other colours 1/2, 5/8 or 3/4 of it, and the colour matrix takes some away.
+    assert (spots.amin(dim=1) < 0.65 * spots.amax(dim=1)).all()
 
 
 def test_the_share_that_is_asked_for_stays_clean(draw, photograph):

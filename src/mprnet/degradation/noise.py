@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -106,7 +105,7 @@ class FilmGrain:
             uniform(batch, limits, generator).to(clean.device) for limits in (self.sigma, self.size_px, self.fading)
         )
         white = normal((batch, 1, height + 2 * _GRAIN_REACH, width + 2 * _GRAIN_REACH), generator).to(clean.device)
-        grain = _blurred(white, size_px, _GRAIN_REACH, keeps_energy=True)
+        grain = _blurred(white, size_px, _GRAIN_REACH, kept=1.0)
         tone = clean.float().mean(dim=1, keepdim=True)
         strength = sigma / 255 * (1 - fading * (2 * tone - 1).square())
         grainy = (clean.float() + strength * grain).clamp(0, 1)
@@ -194,14 +193,9 @@ class CameraNoise:
             sensed = sensed + balance * _hot(sensed, uniform(batch, self.hot_pixels, generator), generator)
         grain = _demosaick(sensed, generator)
         common = grain.mean(dim=1, keepdim=True)
-        colour = _blurred(grain - common, colour_spread, _COLOUR_REACH)
-        if self.colour_kept[1] > 0:
-            # A Gaussian of deviation s leaves 1 / (2 √π s) of fine noise, which is at most all of it.
-            loss = (2 * math.sqrt(math.pi) * colour_spread).clamp(min=1)
-            colour = colour * loss ** uniform(batch, self.colour_kept, generator).to(device)
-        grain = _blurred(
-            _inner(common, _COLOUR_REACH) + saturation * colour, spread, _SMOOTHING_REACH, keeps_energy=True
-        )
+        kept = uniform(batch, self.colour_kept, generator).to(device) if self.colour_kept[1] > 0 else 0.0
+        colour = _blurred(grain - common, colour_spread, _COLOUR_REACH, kept=kept)
+        grain = _blurred(_inner(common, _COLOUR_REACH) + saturation * colour, spread, _SMOOTHING_REACH, kept=1.0)
         if sharpens:
             grain = _sharpened(grain, uniform(batch, self.sharpening, generator).to(device))
         noisy = to_display(light + grain).clamp(0, 1)
@@ -322,14 +316,15 @@ def _sharpened(grain: Tensor, amount: Tensor) -> Tensor:
     return inner + amount * (inner - _blurred(grain, torch.ones_like(amount), _SHARPENING_REACH))
 
 
-def _blurred(grain: Tensor, sigma_px: Tensor, reach_px: int, *, keeps_energy: bool = False) -> Tensor:
+def _blurred(grain: Tensor, sigma_px: Tensor, reach_px: int, *, kept: Tensor | float = 0.0) -> Tensor:
     """Blur by a Gaussian of its own width a picture.
 
     Args:
         grain: `(B, C, H + 2 · reach_px, W + 2 · reach_px)`, float.
         sigma_px: `(B, 1, 1, 1)`, its deviation in pixels.
         reach_px: where it is cut off, to either side.
-        keeps_energy: whether the squares of its taps sum to 1, and not the taps themselves.
+        kept: the power to which the strength that white noise loses is given back, `(B, 1, 1, 1)` or the same for all:
+            at 0 the taps sum to 1, at 1 their squares do.
 
     Returns:
         Tensor: `(B, C, H, W)`.
@@ -337,7 +332,9 @@ def _blurred(grain: Tensor, sigma_px: Tensor, reach_px: int, *, keeps_energy: bo
     batch, channels, height, width = grain.shape
     offsets = torch.arange(-reach_px, reach_px + 1, device=grain.device)
     taps = torch.exp(-(offsets**2) / (2 * sigma_px.view(-1, 1) ** 2))  # (B, 2 · reach_px + 1)
-    taps = taps / (taps.square().sum(dim=1, keepdim=True).sqrt() if keeps_energy else taps.sum(dim=1, keepdim=True))
+    taps = taps / taps.sum(dim=1, keepdim=True)
+    powers = kept.view(-1, 1) if isinstance(kept, Tensor) else kept
+    taps = taps / taps.square().sum(dim=1, keepdim=True).sqrt() ** powers
     taps = taps.repeat_interleave(channels, dim=0)
     flat = grain.reshape(1, batch * channels, height, width)
     flat = F.conv2d(flat, taps.view(-1, 1, len(offsets), 1), groups=batch * channels)
