@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,9 +36,7 @@ if TYPE_CHECKING:
 SIDE_PX = 192
 LUMA = np.array([0.299, 0.587, 0.114])
 CAMERA = CameraNoise(spread_px=(0.1, 1.2), colour_spread_px=(0.2, 5.0), sharpening=(0, 1))
-WEAK = CameraNoise(
-    gain=(1e-4, 1e-3), read=(5e-4, 1e-3), spread_px=(0.1, 1.2), colour_spread_px=(0.2, 5.0), sharpening=(0, 1)
-)
+WEAK = replace(CAMERA, gain=(1e-4, 1e-3), read=(5e-4, 1e-3))
 AS_POLYU = CameraNoise(
     gain=(1e-4, 6e-4),
     read=(5e-4, 2e-3),
@@ -47,9 +46,7 @@ AS_POLYU = CameraNoise(
     spread_px=(0.7, 1.2),
     quality=(85, 98),
 )
-STRONGER = CameraNoise(
-    gain=(1e-3, 1e-2), read=(2e-3, 1e-2), colour_spread_px=(0.2, 5), sharpening=(0, 0.6), spread_px=(0.1, 1.2)
-)
+STRONGER = replace(CAMERA, gain=(1e-3, 1e-2), read=(2e-3, 1e-2), sharpening=(0, 0.6))
 
 
 def in_8_bits(picture: Pixels) -> Pixels:
