@@ -94,6 +94,7 @@ def cases(sharp: Pixels, seed: int) -> Iterator[tuple[str, Pixels, Pixels]]:
     yield "softened, stronger camera noise", by(STRONGER, soft, seed + 50), soft
     yield "softened, white, σ 25", soft + white(25), soft
     yield "softened, clean", soft, soft
+    yield "made grey, σ 40", grey + white(40, 1), grey
 
 
 @torch.inference_mode()

@@ -22,10 +22,10 @@ def main() -> None:
         parser.add_argument(name, type=Path)
     parser.add_argument("--share", type=float, default=0.5, help="of AFTER in the mean")
     chosen = parser.parse_args()
-    model, before = load_checkpoint(chosen.after), load_checkpoint(chosen.before).state_dict()
+    model, before = load_checkpoint(chosen.after), dict(load_checkpoint(chosen.before).named_parameters())
     with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            tensor.copy_(before[name].lerp(tensor, chosen.share))
+        for name, parameter in model.named_parameters():  # each once; the slope that all activations share, too
+            parameter.copy_(before[name].lerp(parameter, chosen.share))
     save_checkpoint(model, chosen.out, metadata=read_metadata(chosen.after), dtype=torch.float16)
 
 
