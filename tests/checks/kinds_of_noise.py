@@ -3,8 +3,8 @@
     python tests/checks/kinds_of_noise.py ../shared/data/validation/clean BEFORE.safetensors AFTER.safetensors
 
 PSNR in dB, RGB, 8-bit input and output, on the middles (192×192) of eight pictures, as they are and softened by a
-Gaussian of 0.8 pixels. What is lost on the softened ones under weak, coarse noise is lost on PolyU40, too
-(docs/decisions/0017-pictures-as-soft-as-cameras.md).
+Gaussian of 0.8 pixels. The softened ones under weak, coarse noise are like PolyU40, and foretold it of some weights
+(docs/decisions/0017-pictures-as-soft-as-cameras.md), not of all (0018-three-editions-in-one.md): it must be measured.
 """
 
 from __future__ import annotations
