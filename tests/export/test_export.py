@@ -99,6 +99,19 @@ def test_eight_bits_are_a_quarter_of_the_weights_and_say_what_they_were_made_of(
     assert path.with_suffix(".bin").stat().st_size < 2 * weights
 
 
+def test_what_reads_or_gives_a_picture_stays_in_floating_point(network, tmp_path):
+    pytest.importorskip("nncf", reason="quantization needs pip install 'mprnet[int8]'")
+    path = tmp_path / "network.int8.xml"
+    crops = [torch.rand(1, 3, 32, 32) for _ in range(3)]
+    export_model(network, path, format="openvino", stage="all", precision="int8", crops=crops)
+    convolutions = [op for op in core().read_model(path).get_ops() if op.get_type_name() == "Convolution"]
+    at_pictures = [op for op in convolutions if 3 in list(op.get_input_shape(1))[:2]]
+    quantized = [op for op in convolutions if op.input_value(0).get_node().get_type_name() == "FakeQuantize"]
+    assert len(at_pictures) >= 8  # three read a picture, three give one, two gate features by one
+    assert len(quantized) > len(convolutions) // 2
+    assert not {op.get_friendly_name() for op in at_pictures} & {op.get_friendly_name() for op in quantized}
+
+
 def test_a_file_that_differs_is_not_kept(network, tmp_path, monkeypatch):
     other = MPRNet(network.config)
     path = tmp_path / "network.pt2"

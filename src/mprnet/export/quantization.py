@@ -101,9 +101,10 @@ def quantized(network: Any, crops: Iterable[Tensor]) -> Any:
 
 def _at_pictures(network: Any) -> list[str]:
     """Return the names of the convolutions that read a picture or give one."""
-    channels = network.input(0).get_partial_shape()[1]
-    return [
-        node.get_friendly_name()
-        for node in network.get_ops()
-        if node.get_type_name() == "Convolution" and channels in list(node.input(1).get_partial_shape())[:2]
-    ]
+    weights = {
+        node.get_friendly_name(): tuple(node.get_input_shape(1))
+        for node in network.get_ordered_ops()
+        if node.get_type_name() == "Convolution"
+    }
+    channels = list(weights.values())[-1][0]  # the last one gives a picture; the input's own may be a symbol
+    return [name for name, (outputs, inputs, *_) in weights.items() if channels in (outputs, inputs)]
