@@ -87,11 +87,16 @@ def test_half_the_bits_are_half_the_weights_and_nearly_the_same_pictures(network
     assert all(1e-6 < comparison.largest <= BOUNDS["fp16"] for comparison in comparisons)
 
 
-def test_eight_bits_are_a_quarter_of_the_weights_and_say_what_they_were_made_of(network, tmp_path):
+@pytest.fixture(scope="module")
+def eight_bits(network, tmp_path_factory):
     pytest.importorskip("nncf", reason="quantization needs pip install 'mprnet[int8]'")
-    path = tmp_path / "network.int8.xml"
+    path = tmp_path_factory.mktemp("int8") / "network.int8.xml"
     crops = [torch.rand(1, 3, 32, 32) for _ in range(3)]
-    comparisons = export_model(network, path, format="openvino", stage="all", precision="int8", crops=crops)
+    return path, export_model(network, path, format="openvino", stage="all", precision="int8", crops=crops)
+
+
+def test_eight_bits_are_a_quarter_of_the_weights_and_say_what_they_were_made_of(network, eight_bits):
+    path, comparisons = eight_bits
     assert all(1e-4 < comparison.typical <= BOUNDS["int8"] for comparison in comparisons)
     assert read_about(path)["fingerprint"] == fingerprint(network)
     assert len(open_exported(path)(torch.rand(1, 3, 20, 9))) == 3
@@ -99,17 +104,16 @@ def test_eight_bits_are_a_quarter_of_the_weights_and_say_what_they_were_made_of(
     assert path.with_suffix(".bin").stat().st_size < 2 * weights
 
 
-def test_what_reads_or_gives_a_picture_stays_in_floating_point(network, tmp_path):
-    pytest.importorskip("nncf", reason="quantization needs pip install 'mprnet[int8]'")
-    path = tmp_path / "network.int8.xml"
-    crops = [torch.rand(1, 3, 32, 32) for _ in range(3)]
-    export_model(network, path, format="openvino", stage="all", precision="int8", crops=crops)
+def test_what_reads_or_gives_a_picture_stays_in_floating_point(eight_bits):
+    path, _ = eight_bits
     convolutions = [op for op in core().read_model(path).get_ops() if op.get_type_name() == "Convolution"]
-    at_pictures = [op for op in convolutions if 3 in list(op.get_input_shape(1))[:2]]
-    quantized = [op for op in convolutions if op.input_value(0).get_node().get_type_name() == "FakeQuantize"]
+    at_pictures = {op.get_friendly_name() for op in convolutions if 3 in list(op.get_input_shape(1))[:2]}
+    quantized = {
+        op.get_friendly_name() for op in convolutions if op.input_value(0).get_node().get_type_name() == "FakeQuantize"
+    }
     assert len(at_pictures) >= 8  # three read a picture, three give one, two gate features by one
     assert len(quantized) > len(convolutions) // 2
-    assert not {op.get_friendly_name() for op in at_pictures} & {op.get_friendly_name() for op in quantized}
+    assert not at_pictures & quantized
 
 
 def test_a_file_that_differs_is_not_kept(network, tmp_path, monkeypatch):
