@@ -13,7 +13,7 @@ LAYERS = (torch.rand(20, 30, generator=torch.Generator().manual_seed(1)) * 0.3,)
 every = pytest.mark.parametrize(
     "degradation",
     [
-        Rain(),
+        Rain(jpeg_share=0.5, sharpening=(0, 1)),
         RainLayers(LAYERS),
         MotionBlur(),
         GaussianNoise(),
@@ -95,6 +95,8 @@ def test_a_picture_on_the_gpu_is_treated_like_one_on_the_cpu(degradation, draw, 
         (Rain, {"length_px": (0.0, 9.0)}, r"length_px is \(0.0, 9.0\); expected 1e-06 to 1e\+06, the lower end first"),
         (Rain, {"coverage": (2.0, 1.0)}, r"coverage is \(2.0, 1.0\); .* the lower end first"),
         (Rain, {"veil_share": 1.5}, r"veil_share is 1.5; expected 0 to 1$"),
+        (Rain, {"jpeg_share": 1.5}, r"jpeg_share is 1.5; expected 0 to 1$"),
+        (Rain, {"sharpening": (1.0, 0.5)}, r"sharpening is \(1.0, 0.5\); .* the lower end first"),
         (RainLayers, {"layers": ()}, "layers is empty; expected at least one"),
         (MotionBlur, {"extent_px": (-1.0, 4.0)}, "extent_px is"),
         (MotionBlur, {"roll_share": float("nan")}, "roll_share is nan; expected 0 to 1$"),

@@ -164,3 +164,27 @@ def test_real_rain_falls_on_pictures_of_any_size():
     rainy = RainLayers((torch.rand(4, 64),), dry_share=0)(large, torch.Generator().manual_seed(0))
     assert rainy.shape == large.shape
     assert rainy.amax() > 0
+
+
+def test_sharpening_opposes_what_lies_beside_a_streak(draw):
+    dense = {**PLAIN, "coverage": (2, 2), "brightness": (0.1, 0.1), "sigma_px": (0.7, 0.7), "crossing_deg": 0}
+    plain, sharp = (
+        Rain(**dense, sharpening=(amount, amount))(torch.full((4, 1, 96, 96), 0.4), draw()) for amount in (0, 1)
+    )
+    assert float(sharp.mean()) == pytest.approx(float(plain.mean()), abs=0.01)
+    assert float(sharp.std()) > 1.2 * float(plain.std())
+    assert correlation(sharp, 0, 2) < correlation(plain, 0, 2) - 0.05
+
+
+def test_sharpening_leaves_the_picture_alone(draw, photograph):
+    clean = photograph()
+    faint = Rain(**PLAIN, brightness=(1e-6, 1e-6), sharpening=(1.5, 1.5))
+    assert torch.allclose(faint(clean, draw()), clean, atol=1e-4)
+
+
+def test_rain_is_compressed_and_dry_pictures_are_not(draw, photograph):
+    clean = photograph(batch=4)
+    stored = {"jpeg_share": 1, "quality": (30, 30), "veil_share": 0}
+    rainy, dry = (Rain(**stored, dry_share=share)(clean, draw()) for share in (0, 1))
+    assert torch.allclose(rainy * 255, (rainy * 255).round(), atol=1e-3)
+    assert torch.equal(dry, clean)

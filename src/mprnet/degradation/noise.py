@@ -11,9 +11,9 @@ from torch import Tensor
 from mprnet.degradation.draw import Range, check_settings, chosen, log_uniform, normal, uniform
 from mprnet.degradation.jpeg import partly_compressed
 from mprnet.degradation.light import to_display, to_linear
+from mprnet.degradation.smoothing import SHARPENING_REACH, blurred, inner, sharpened
 
 _GRAIN_REACH = 6
-_SHARPENING_REACH = 3
 _SMOOTHING_REACH = 3
 _COLOUR_REACH = 10
 _DEMOSAICKING_REACH = 2
@@ -105,7 +105,7 @@ class FilmGrain:
             uniform(batch, limits, generator).to(clean.device) for limits in (self.sigma, self.size_px, self.fading)
         )
         white = normal((batch, 1, height + 2 * _GRAIN_REACH, width + 2 * _GRAIN_REACH), generator).to(clean.device)
-        grain = _blurred(white, size_px, _GRAIN_REACH, kept=1.0)
+        grain = blurred(white, size_px, _GRAIN_REACH, kept=1.0)
         tone = clean.float().mean(dim=1, keepdim=True)
         strength = sigma / 255 * (1 - fading * (2 * tone - 1).square())
         grainy = (clean.float() + strength * grain).clamp(0, 1)
@@ -182,7 +182,7 @@ class CameraNoise:
         sharpens = self.sharpening[1] > 0
         # Light `x` was `x / balance` on the sensor.
         deviation = balance * (gain * light / balance + read**2).sqrt()
-        reach = _SMOOTHING_REACH + _COLOUR_REACH + _DEMOSAICKING_REACH + (_SHARPENING_REACH if sharpens else 0)
+        reach = _SMOOTHING_REACH + _COLOUR_REACH + _DEMOSAICKING_REACH + (SHARPENING_REACH if sharpens else 0)
         deviation = F.pad(deviation, (reach,) * 4, mode="replicate")
         sensed = deviation * normal(tuple(deviation.shape), generator).to(device)
         if self.banding[1] > 0:
@@ -194,10 +194,10 @@ class CameraNoise:
         grain = _demosaick(sensed, generator)
         common = grain.mean(dim=1, keepdim=True)
         kept = uniform(batch, self.colour_kept, generator).to(device) if self.colour_kept[1] > 0 else 0.0
-        colour = _blurred(grain - common, colour_spread, _COLOUR_REACH, kept=kept)
-        grain = _blurred(_inner(common, _COLOUR_REACH) + saturation * colour, spread, _SMOOTHING_REACH, kept=1.0)
+        colour = blurred(grain - common, colour_spread, _COLOUR_REACH, kept=kept)
+        grain = blurred(inner(common, _COLOUR_REACH) + saturation * colour, spread, _SMOOTHING_REACH, kept=1.0)
         if sharpens:
-            grain = _sharpened(grain, uniform(batch, self.sharpening, generator).to(device))
+            grain = sharpened(grain, uniform(batch, self.sharpening, generator).to(device))
         noisy = to_display(light + grain).clamp(0, 1)
         return partly_compressed(noisy, self.jpeg_share, self.quality, generator).to(clean.dtype)
 
@@ -280,7 +280,7 @@ def _demosaick(sensed: Tensor, generator: torch.Generator) -> Tensor:
     """
     batch, channels, height, width = sensed.shape
     if channels != 3:
-        return _inner(sensed, _DEMOSAICKING_REACH)
+        return inner(sensed, _DEMOSAICKING_REACH)
     device = sensed.device
     odd = [chosen(batch, 0.5, generator).to(device) for _ in range(2)]
     red_row, red_column = (
@@ -293,7 +293,7 @@ def _demosaick(sensed: Tensor, generator: torch.Generator) -> Tensor:
     kernels = torch.tensor(_MALVAR, device=device).div(8).unsqueeze(1)
     made = F.conv2d(mosaic, kernels)  # (B, 4, H, W)
     cross, in_row, in_column, diagonal = (colour.unsqueeze(1) for colour in made.unbind(1))
-    mosaic, is_red, is_blue = (_inner(whole, _DEMOSAICKING_REACH) for whole in (mosaic, is_red, is_blue))
+    mosaic, is_red, is_blue = (inner(whole, _DEMOSAICKING_REACH) for whole in (mosaic, is_red, is_blue))
     red_row = red_row[..., _DEMOSAICKING_REACH:-_DEMOSAICKING_REACH, :]
     return torch.cat(
         (
@@ -303,40 +303,3 @@ def _demosaick(sensed: Tensor, generator: torch.Generator) -> Tensor:
         ),
         dim=1,
     )
-
-
-def _inner(whole: Tensor, reach_px: int) -> Tensor:
-    """Cut so much off every side."""
-    return whole[..., reach_px:-reach_px, reach_px:-reach_px]
-
-
-def _sharpened(grain: Tensor, amount: Tensor) -> Tensor:
-    """Add an unsharp mask of one pixel, `amount` `(B, 1, 1, 1)` times; `_SHARPENING_REACH` is lost to either side."""
-    inner = _inner(grain, _SHARPENING_REACH)
-    return inner + amount * (inner - _blurred(grain, torch.ones_like(amount), _SHARPENING_REACH))
-
-
-def _blurred(grain: Tensor, sigma_px: Tensor, reach_px: int, *, kept: Tensor | float = 0.0) -> Tensor:
-    """Blur by a Gaussian of its own width a picture.
-
-    Args:
-        grain: `(B, C, H + 2 · reach_px, W + 2 · reach_px)`, float.
-        sigma_px: `(B, 1, 1, 1)`, its deviation in pixels.
-        reach_px: where it is cut off, to either side.
-        kept: the power to which the strength that white noise loses is given back, `(B, 1, 1, 1)` or the same for all:
-            at 0 the taps sum to 1, at 1 their squares do.
-
-    Returns:
-        Tensor: `(B, C, H, W)`.
-    """
-    batch, channels, height, width = grain.shape
-    offsets = torch.arange(-reach_px, reach_px + 1, device=grain.device)
-    taps = torch.exp(-(offsets**2) / (2 * sigma_px.view(-1, 1) ** 2))  # (B, 2 · reach_px + 1)
-    taps = taps / taps.sum(dim=1, keepdim=True)
-    powers = kept.view(-1, 1) if isinstance(kept, Tensor) else kept
-    taps = taps / taps.square().sum(dim=1, keepdim=True).sqrt() ** powers
-    taps = taps.repeat_interleave(channels, dim=0)
-    flat = grain.reshape(1, batch * channels, height, width)
-    flat = F.conv2d(flat, taps.view(-1, 1, len(offsets), 1), groups=batch * channels)
-    flat = F.conv2d(flat, taps.view(-1, 1, 1, len(offsets)), groups=batch * channels)
-    return flat.view(batch, channels, *flat.shape[-2:])

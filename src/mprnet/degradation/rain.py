@@ -12,10 +12,13 @@ import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mprnet.degradation.draw import Range, check_settings, chosen, log_uniform, uniform
+from mprnet.degradation.jpeg import partly_compressed
 from mprnet.degradation.light import to_display, to_linear
+from mprnet.degradation.smoothing import SHARPENING_REACH, sharpened
 from mprnet.errors import ConfigError
 
 
@@ -37,6 +40,10 @@ class Rain:
         crossing_deg: largest further tilt of a layer.
         veil_share: share of pictures with a veil, smooth mist that also dims what is behind it.
         linear_share: share of pictures on which the rain is added in linear light.
+        sharpening: what the camera's unsharp mask of one pixel adds to the rain: rain less its blurred self, times
+            this. The picture itself stays, or the network would learn to soften it.
+        jpeg_share: share of the rainy pictures that are then compressed.
+        quality: JPEG quality of these.
         dry_share: share of pictures left dry, so that what only looks like rain (fringes, twigs) stays.
 
     Example:
@@ -55,6 +62,9 @@ class Rain:
     crossing_deg: float = 12.0
     veil_share: float = 0.15
     linear_share: float = 0.1
+    sharpening: Range = (0.0, 0.0)
+    jpeg_share: float = 0.0
+    quality: Range = (75.0, 99.0)
     dry_share: float = 0.05
 
     margin_px = 0
@@ -62,8 +72,9 @@ class Rain:
     def __post_init__(self) -> None:
         check_settings(self, "layers", lowest=1, highest=100)
         check_settings(self, "coverage", "brightness", "length_px", "sigma_px", lowest=1e-6)
-        check_settings(self, "most_light", "tilt_deg", "crossing_deg")
-        check_settings(self, "veil_share", "linear_share", "dry_share", highest=1)
+        check_settings(self, "most_light", "tilt_deg", "crossing_deg", "sharpening")
+        check_settings(self, "quality", lowest=1, highest=100)
+        check_settings(self, "veil_share", "linear_share", "jpeg_share", "dry_share", highest=1)
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> Tensor:
         """Return `clean` in the rain.
@@ -80,7 +91,14 @@ class Rain:
         veil = (uniform(batch, (0.02, 0.25), generator) * chosen(batch, self.veil_share, generator)).to(clean)
         linear = chosen(batch, self.linear_share, generator).to(clean.device)
         behind = clean * (1 - veil) + 0.8 * veil
-        rainy = torch.where(linear, to_display(to_linear(behind) + to_linear(rain)), behind + rain).clamp(0, 1)
+        rainy = torch.where(linear, to_display(to_linear(behind) + to_linear(rain)), behind + rain)
+        if self.sharpening[1] > 0:
+            added = F.pad((rainy - behind).float(), (SHARPENING_REACH,) * 4, mode="replicate")
+            amount = uniform(batch, self.sharpening, generator).to(clean.device)
+            rainy = behind + sharpened(added, amount).to(clean.dtype)
+        rainy = rainy.clamp(0, 1)
+        if self.jpeg_share:
+            rainy = partly_compressed(rainy, self.jpeg_share, self.quality, generator)
         return torch.where(chosen(batch, self.dry_share, generator).to(clean.device), clean, rainy)
 
     def streaks(self, batch: int, size_hw: tuple[int, int], generator: torch.Generator) -> Tensor:
