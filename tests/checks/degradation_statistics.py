@@ -4,7 +4,8 @@
 
 Nothing here needs more than the pairs of a degraded and a clean picture; our own are drawn over the clean pictures of
 `validation/clean`. Only the crops of SIDD and two pictures of RNI15 come without a clean picture: there the noise is
-what a plane does not explain in the flattest squares of 32 pixels.
+what a plane does not explain in the flattest squares of 32 pixels; and rain before a black coat, which we take for
+black.
 """
 
 from __future__ import annotations
@@ -179,12 +180,16 @@ def main(data: Path) -> None:
     }
     table("Softness of clean pictures: median (10 %–90 %)", ["softness"], softnesses)
 
+    coat = read(data / "real/rain/1.jpg")[:, 270:420, 5:60]
+    as_trained_rain = make_degradation("derain", load_recipe("lite-derain").degradation)
     rain = {
         "Rain100H(20)": pairs(data / "validation/Rain100H"),
         "Rain100L(20)": pairs(data / "validation/Rain100L"),
         "training pairs of Rain100": pairs(data / "train/rain_pairs/rain100_train"),
         "training pairs of Rain13K": pairs(data / "train/rain_pairs/rain13k"),
+        "before a black coat": [(coat, torch.zeros_like(coat))],
         "ours, drawn": drawn(Rain(dry_share=0), clean),
+        "ours, as lite-derain draws": drawn(replace(as_trained_rain, dry_share=0), clean),
         "ours, layers of real pairs": drawn(RainLayers(layers, dry_share=0), clean),
     }
     heads = ["added", "its 99 %", "share > 0.05", "tilt °", "certainty", "→1", "→2", "→4", "↓4", "↓16"]
@@ -193,8 +198,8 @@ def main(data: Path) -> None:
     sidd = [flat_squares(read(path)) for path in sorted((data / "real/noise").glob("sidd*"))]
     dog = [flat_squares(read(path)) for path in (data / "real/noise").glob("rni15_Dog*")]
     camera = drawn(CameraNoise(), clean)
-    as_trained = make_degradation("denoise", load_recipe("lite-denoise").degradation)
-    recipe = drawn(replace(as_trained.camera, grey_share=0), clean)
+    as_trained_noise = make_degradation("denoise", load_recipe("lite-denoise").degradation)
+    recipe = drawn(replace(as_trained_noise.camera, grey_share=0), clean)
     bears = [flat_squares(read(path)) for path in (data / "real/noise").glob("rni15_Bears*")]
     film = drawn(FilmGrain(), clean)
     compressed = drawn(Noise(sigma=(15, 55), camera_share=0, jpeg_share=1), clean)
