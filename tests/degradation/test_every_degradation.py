@@ -13,6 +13,7 @@ LAYERS = (torch.rand(20, 30, generator=torch.Generator().manual_seed(1)) * 0.3,)
 every = pytest.mark.parametrize(
     "degradation",
     [
+        Rain(),
         Rain(jpeg_share=0.5, sharpening=(0, 1)),
         RainLayers(LAYERS),
         MotionBlur(),
