@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -125,6 +127,38 @@ def test_real_layers_are_laid_over_in_any_size(draw):
         assert torch.equal(rainy[:, 0], rainy[:, 2])
     piece = rain(torch.zeros(1, 1, 3, 4), draw())[0, 0]
     assert torch.equal(piece, layer) or torch.equal(piece, layer.flip(1))
+
+
+def test_enlarged_rain_is_wider_and_longer_and_no_brighter(draw):
+    settings = {"layers": (1, 1), "tilt_deg": 0, "crossing_deg": 0, "coverage": (0.3, 0.3), "brightness": (0.1, 0.1)}
+    small = Rain(**settings, length_px=(12, 12), sigma_px=(0.5, 0.5))
+    plain, enlarged = (
+        replace(small, enlarged_share=share, enlarge=(2, 2)).streaks(2, (128, 128), draw()) for share in (0, 1)
+    )
+    for rows, columns in ((0, 1), (0, 2), (6, 0)):
+        there = correlation(enlarged, 2 * rows, 2 * columns)
+        assert there == pytest.approx(correlation(plain, rows, columns), abs=0.1)
+    assert float(enlarged.mean()) == pytest.approx(float(plain.mean()), rel=0.1)
+
+
+def test_real_layers_are_enlarged(draw):
+    layer = torch.zeros(32, 32)
+    layer[:, ::8] = 0.5
+    rain = RainLayers((layer,), gain=(1, 1), sparse_share=0, dry_share=0, enlarged_share=1, enlarge=(2, 2))
+    row = rain(torch.zeros(1, 1, 40, 40), draw())[0, 0]
+    assert torch.allclose(row, row[:1].expand_as(row), atol=1e-6)
+    bright = (row[0] > 0.2).nonzero().flatten()
+    assert len(bright) in {4, 5, 6}  # every 16 pixels one streak of two
+    assert bright.diff().max() == 15
+    assert rain(torch.zeros(2, 3, 5, 131), draw()).shape == (2, 3, 5, 131)
+
+
+def test_a_share_of_the_rain_is_enlarged(draw):
+    layer = torch.zeros(64, 64)
+    layer[::2] = 0.5
+    rain = RainLayers((layer,), gain=(1, 1), sparse_share=0, dry_share=0, enlarged_share=0.5, enlarge=(2, 3))
+    steps = rain(torch.zeros(60, 1, 24, 24), draw()).diff(dim=2).abs().amin(dim=(1, 2, 3))
+    assert 15 < int((steps > 0.49).sum()) < 45
 
 
 def test_every_layer_is_used(draw):

@@ -7,7 +7,7 @@ import torch
 
 from mprnet.datasets import PictureSource
 from mprnet.datasets.batches import PairSource
-from mprnet.degradation import RainLayers
+from mprnet.degradation import Rain, RainLayers
 from mprnet.errors import DataError, MPRNetError
 from mprnet.training.data import RecipeData
 from mprnet.training.recipe import load_recipe
@@ -16,7 +16,7 @@ from mprnet.training.recipe import load_recipe
 def test_sources_are_those_of_the_recipe(tiny, data, pairs):
     changes = [
         "task=derain",
-        "degradation={}",
+        "degradation={enlarged_share=0.25, enlarge=[1, 2]}",
         f"data.pairs=[{{folder='{pairs}', weight=0.25}}]",
         "data.clean=[{folder='clean', shrink=[0.5, 0.8], soften_px=[0, 1], grey=true, weight=2}]",
         f"data.rain_layers=['{pairs}']",
@@ -28,7 +28,10 @@ def test_sources_are_those_of_the_recipe(tiny, data, pairs):
     assert [path.parent for path in clean.pictures] == [data / "clean"] * 3
     assert (clean.shrink, clean.soften_px, clean.grey, clean.weight) == ((0.5, 0.8), (0.0, 1.0), True, 2.0)
     assert [share for _, share in clean.degradations] == [0.25, 0.75]
-    assert isinstance(clean.degradations[1][0], RainLayers)
+    drawn, layers = (degradation for degradation, _ in clean.degradations)
+    assert isinstance(drawn, Rain)
+    assert isinstance(layers, RainLayers)
+    assert (drawn.enlarged_share, drawn.enlarge) == (layers.enlarged_share, layers.enlarge) == (0.25, (1, 2))
     assert ([pair.name for pair in paired.pairs], paired.weight) == (["0", "1"], 0.25)
 
 

@@ -45,6 +45,8 @@ class Rain:
         jpeg_share: share of the rainy pictures that are then compressed.
         quality: JPEG quality of these.
         dry_share: share of pictures left dry, so that what only looks like rain (fringes, twigs) stays.
+        enlarged_share: share of pictures whose streaks are longer and wider, as in large photographs.
+        enlarge: by what factor these are.
 
     Example:
         >>> clean = torch.full((2, 3, 32, 48), 0.2)
@@ -66,6 +68,8 @@ class Rain:
     jpeg_share: float = 0.0
     quality: Range = (75.0, 99.0)
     dry_share: float = 0.05
+    enlarged_share: float = 0.0
+    enlarge: Range = (1.0, 3.0)
 
     margin_px = 0
 
@@ -74,7 +78,8 @@ class Rain:
         check_settings(self, "coverage", "brightness", "length_px", "sigma_px", lowest=1e-6)
         check_settings(self, "most_light", "tilt_deg", "crossing_deg", "sharpening")
         check_settings(self, "quality", lowest=1, highest=100)
-        check_settings(self, "veil_share", "linear_share", "jpeg_share", "dry_share", highest=1)
+        check_settings(self, "enlarge", lowest=1, highest=100)
+        check_settings(self, "veil_share", "linear_share", "jpeg_share", "dry_share", "enlarged_share", highest=1)
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> Tensor:
         """Return `clean` in the rain.
@@ -115,10 +120,11 @@ class Rain:
         length = log_uniform(batch, self.length_px, generator)
         tilt = uniform(batch, (-1, 1), generator)
         tilt = tilt * tilt.abs() * self.tilt_deg  # steep rain is rarer
+        scale = _scale(batch, self.enlarged_share, self.enlarge, generator)
         total = torch.zeros(batch, 1, height, width, device=device)
         for layer in range(high):
-            layer_length = (length * log_uniform(batch, (0.6, 1.6), generator)).clamp(*self.length_px)
-            sigma = uniform(batch, self.sigma_px, generator)
+            layer_length = (length * log_uniform(batch, (0.6, 1.6), generator)).clamp(*self.length_px) * scale
+            sigma = uniform(batch, self.sigma_px, generator) * scale
             angle = (tilt + uniform(batch, (-self.crossing_deg, self.crossing_deg), generator)) * (math.pi / 180)
             area = layer_length * sigma * math.sqrt(2 * math.pi)  # of one streak, in pixels
             places = torch.rand(total.shape, generator=generator, device=device) < coverage / area
@@ -142,36 +148,51 @@ class RainLayers:
         gain: a layer is brightened or dimmed by a factor drawn from this range.
         sparse_share: share of pictures that keep only the brightest part of the layer, as light rain has.
         dry_share: share of pictures left dry, as for `Rain`.
+        enlarged_share: share of pictures for which the layer is enlarged, as for `Rain`.
+        enlarge: by what factor.
     """
 
     layers: tuple[Tensor, ...]
     gain: Range = (0.4, 1.3)
     sparse_share: float = 0.5
     dry_share: float = 0.1
+    enlarged_share: float = 0.0
+    enlarge: Range = (1.0, 3.0)
 
     margin_px = 0
 
     def __post_init__(self) -> None:
         check_settings(self, "gain", lowest=1e-6)
-        check_settings(self, "sparse_share", "dry_share", highest=1)
+        check_settings(self, "enlarge", lowest=1, highest=100)
+        check_settings(self, "sparse_share", "dry_share", "enlarged_share", highest=1)
         if not self.layers:
             raise ConfigError("layers is empty; expected at least one layer of rain")
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> Tensor:
         """Return `clean` `(B, C, H, W)`, sRGB in [0, 1], under a random piece of a random layer each."""
         batch, _, height, width = clean.shape
-        rain = torch.stack([self._piece((height, width), generator) for _ in range(batch)]).unsqueeze(1)
+        scales = _scale(batch, self.enlarged_share, self.enlarge, generator).flatten().tolist()
+        rain = torch.stack([self._piece((height, width), scale, generator) for scale in scales]).unsqueeze(1)
         sparse = chosen(batch, self.sparse_share, generator)
         threshold = _upper_quartile(rain.flatten(1)).view(-1, 1, 1, 1) * uniform(batch, (0.5, 1.2), generator)
         rain = torch.where(sparse, (rain - threshold).clamp(min=0), rain) * log_uniform(batch, self.gain, generator)
         rain = torch.where(chosen(batch, self.dry_share, generator), 0, rain)
         return (clean + rain.to(clean)).clamp(0, 1)
 
-    def _piece(self, size_hw: tuple[int, int], generator: torch.Generator) -> Tensor:
+    def _piece(self, size_hw: tuple[int, int], scale: float, generator: torch.Generator) -> Tensor:
         layer = self.layers[_integer(len(self.layers), generator)].to(generator.device)
         for axis in (0, 1):
-            layer = layer.index_select(axis, _run(layer.shape[axis], size_hw[axis], generator))
+            layer = layer.index_select(axis, _run(layer.shape[axis], math.ceil(size_hw[axis] / scale), generator))
+        if layer.shape != size_hw:
+            layer = F.interpolate(layer[None, None], size_hw, mode="bicubic").clamp(min=0)[0, 0]
         return layer.flip(1) if _integer(2, generator) else layer
+
+
+def _scale(batch: int, share: float, limits: Range, generator: torch.Generator) -> Tensor:
+    """Draw by what the rain of each picture is enlarged, `(batch, 1, 1, 1)`: by 1 but for a share of the pictures."""
+    if not share:
+        return torch.ones(batch, 1, 1, 1, device=generator.device)
+    return torch.where(chosen(batch, share, generator), log_uniform(batch, limits, generator), 1.0)
 
 
 def _upper_quartile(values: Tensor) -> Tensor:

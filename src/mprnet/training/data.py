@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from mprnet.datasets import CropBatches, FolderPair, PictureSource, list_pictures, pair_folders, read_rgb
 from mprnet.datasets.batches import PairSource
 from mprnet.datasets.degrade import degrade_picture
-from mprnet.degradation import Degradation, RainLayers, make_degradation, rain_layer
+from mprnet.degradation import Degradation, Rain, RainLayers, make_degradation, rain_layer
 from mprnet.errors import DataError, MPRNetError
 from mprnet.imaging import to_tensor
 from mprnet.training.recipe import Recipe
@@ -75,7 +75,7 @@ class RecipeData(pl.LightningDataModule):
         degradations: list[tuple[Degradation, float]] = [(drawn, 1.0)]
         if data.rain_layers:
             share = data.rain_layer_share
-            degradations = [(drawn, 1 - share), (self._rain_layers(), share)]
+            degradations = [(drawn, 1 - share), (self._rain_layers(drawn), share)]
         sources: list[PictureSource | PairSource] = [
             PictureSource(
                 list_pictures(self.root / clean.folder),
@@ -90,9 +90,13 @@ class RecipeData(pl.LightningDataModule):
         sources += [PairSource(pair_folders(self.root / pairs.folder), pairs.weight) for pairs in data.pairs]
         return sources
 
-    def _rain_layers(self) -> RainLayers:
+    def _rain_layers(self, drawn: Degradation) -> RainLayers:
+        """Return the rain of real pairs, enlarged as often and as much as the drawn rain."""
+        if not isinstance(drawn, Rain):
+            raise TypeError(f"the drawn degradation is {drawn!r}; expected Rain")
         pairs = [pair for folder in self.recipe.data.rain_layers for pair in pair_folders(self.root / folder)]
-        return RainLayers(tuple(rain_layer(*_read(pair)) for pair in pairs))
+        layers = tuple(rain_layer(*_read(pair)) for pair in pairs)
+        return RainLayers(layers, enlarged_share=drawn.enlarged_share, enlarge=drawn.enlarge)
 
     def _validation(self) -> list[tuple[Tensor, Tensor]]:
         chosen = self.recipe.validation

@@ -78,7 +78,7 @@ class Data:
         root: where the folders lie.
         clean: folders of pictures that are degraded on the fly.
         pairs: paired folders.
-        rain_layers: paired folders whose rain is laid over clean pictures.
+        rain_layers: paired folders whose rain is laid over clean pictures, enlarged as the drawn rain is.
         rain_layer_share: share of the clean pictures' crops that get such rain.
         crop_px: side of a crop, a multiple of 8.
         batch: crops a step, on each device.
