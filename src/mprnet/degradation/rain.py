@@ -190,7 +190,7 @@ class RainLayers:
 
 def _scale(batch: int, share: float, limits: Range, generator: torch.Generator) -> Tensor:
     """Draw by what the rain of each picture is enlarged, `(batch, 1, 1, 1)`: by 1 but for a share of the pictures."""
-    if not share:
+    if not share:  # and draw nothing: what is off leaves the rain of every seed as it was
         return torch.ones(batch, 1, 1, 1, device=generator.device)
     return torch.where(chosen(batch, share, generator), log_uniform(batch, limits, generator), 1.0)
 
