@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import tempfile
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -446,6 +447,16 @@ def test_one_value_that_stands_for_a_whole_tensor_is_named_and_a_part_of_a_large
     load_checkpoint(official)
     torch.save({**stored, "tail.weight": torch.zeros(1).expand(part.shape)}, official)
     assert refusal(official).endswith("fewer values than a tensor of its shape in tail.weight; expected each of them")
+
+
+def test_a_width_without_end_is_refused_at_once(official):
+    stored = state_dict_of(official)
+    part = stored["shallow_feat1.0.weight"]
+    huge = torch.zeros(1).expand(10**12, *part.shape[1:])  # of one value
+    torch.save({**stored, "shallow_feat1.0.weight": huge}, official)
+    start = time.process_time()
+    assert "tensor shapes that give no MPRNet" in refusal(official)
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -335,9 +335,11 @@ def _infer_config(path: Path, stored: Mapping[str, Any]) -> MPRNetConfig:
         quarter_width: shape("stage1_encoder.encoder_level3.0.CA.conv_du.0.weight")[0],
         orsnet_width: shape("stage3_orsnet.orb1.body.0.CA.conv_du.0.weight")[0],
     }
-    # Narrow networks have the same shapes for several reductions; the published one is the likeliest.
-    candidates = sorted(range(1, n_feat + 1), key=lambda reduction: reduction != MPRNetConfig.reduction)
-    fitting = (r for r in candidates if all(width // r == narrow for width, narrow in squeezed.items()))
+    # Narrow networks have the same shapes for several reductions; the published one is the likeliest. Reckoned, not
+    # tried one by one: no tensor has been held against what is stored of it yet, and a width may be any number.
+    lowest = max(width // (narrow + 1) + 1 for width, narrow in squeezed.items())
+    highest = min(width // max(narrow, 1) for width, narrow in squeezed.items())
+    reduction = lowest if lowest <= highest and not lowest <= MPRNetConfig.reduction <= highest else None
     # The convolution that ends an ORB comes after its CABs. All three are asked, in case one is missing.
     ends = (re.fullmatch(r"stage3_orsnet\.orb[123]\.body\.(\d+)\.weight", name) for name in stored)
     num_cab = max((int(end[1]) for end in ends if end), default=0)
@@ -350,7 +352,7 @@ def _infer_config(path: Path, stored: Mapping[str, Any]) -> MPRNetConfig:
             scale_orsnetfeats=orsnet_width - n_feat,
             num_cab=num_cab,
             kernel_size=kernel_size,
-            reduction=next(fitting, MPRNetConfig.reduction),  # where none fits, the check below names the tensor
+            reduction=reduction or MPRNetConfig.reduction,  # where none fits, the check below names the tensor
             bias=sum(name.endswith(".bias") for name in stored) > 1,  # one alone is a surplus tensor
         )
     except ConfigError as error:

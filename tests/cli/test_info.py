@@ -44,6 +44,14 @@ def test_a_weights_file_is_shown_with_its_metadata(command, tmp_path):
     assert answer.out.endswith("provenance: [bold]a test[/bold]\ntask: derain\n")
 
 
+def test_what_a_file_says_does_not_command_the_terminal(command, tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_checkpoint(MPRNet(MPRNetConfig(n_feat=6, num_cab=1)), path, metadata={"provenance": "a\x1b]0;title\a"})
+    assert command("info", path).out.endswith("provenance: a\\x1b]0;title\\x07\n")
+    answer = command("info", tmp_path / "\x1b[2J.pth")
+    assert (answer.code, "\x1b" in answer.err) == (1, False)
+
+
 @pytest.mark.parametrize("size", ["250x256", "0x8", "256", "axb", "-8x8"])
 def test_a_size_that_does_not_fit_is_refused(command, size):
     answer = command("info", "lite", f"--size={size}")

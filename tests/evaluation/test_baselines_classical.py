@@ -237,3 +237,18 @@ def test_a_missing_package_is_named_with_the_command_that_brings_it(
 def test_the_dct_needs_no_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
     assert BASELINES["dct"](photograph(16, 16)).shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "told"),
+    [
+        ("median", {"width_px": 4}, "width_px is 4; expected 3 or 5"),
+        ("median", {"width_px": 7}, "width_px is 7; expected 3 or 5"),
+        ("guided", {"radius_px": -1}, "radius_px is -1; expected 0 or more"),
+        ("unsharp", {"radius_px": 0}, "radius_px is 0; expected more than 0"),
+        ("dct", {"sigma": 10, "size": 3}, "dct has no setting size; expected sigma"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_one_clear_line(name, settings, told):
+    with pytest.raises(ConfigError, match=told):
+        BASELINES[name](np.full((9, 9, 3), 0.5, np.float32), **settings)

@@ -358,6 +358,41 @@ def test_several_methods_do_not_replace_a_single_one_and_the_other_way_round(tmp
         evaluate_all(runs[:1], tmp_path)
 
 
+def test_several_methods_that_overwrite_leave_nothing_of_an_interrupted_single_one(tmp_path):
+    runs = [Run(benchmark(2), halving()), Run(benchmark(2), replace(halving(), name="other"))]
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_all(runs[:1], tmp_path, watch=interrupt)
+    assert list(tmp_path.glob("results.*"))
+    found = evaluate_all(runs, tmp_path, overwrite=True)
+    assert evaluate_all(runs, tmp_path) == found
+
+
+def test_names_that_are_no_text_come_into_the_results(tmp_path):
+    named = replace(benchmark(1), items=(replace(benchmark(1).items[0], name="caf\udce9"),))
+    found = evaluate(Run(named, halving()), tmp_path)
+    stored = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert Results.from_dict(stored) == found
+    assert list(found.images) == ["caf\udce9"]
+    assert "caf\\udce9" in (tmp_path / "results.csv").read_text(encoding="utf-8")
+
+
+def test_results_of_another_quantized_network_are_not_gone_on_from(weights, tmp_path):
+    copy = tmp_path / "tiny.safetensors"
+    copy.write_bytes(weights.read_bytes())
+    restorer = Restorer.from_checkpoint(copy, device="cpu")
+    restorer.backend.precision = "int8"  # as with OpenVINO, whose network these files are
+    (tmp_path / "tiny.int8.xml").write_bytes(b"layers")
+    facts = []
+    for numbers in (b"some", b"others"):
+        (tmp_path / "tiny.int8.bin").write_bytes(numbers)
+        facts.append(network_method(restorer, copy).facts)
+    assert facts[0] != facts[1]
+
+
 def test_a_baseline_is_told_the_noise_only_where_it_asks_for_it():
     told, blind = baseline_method("dct", sigma=20.0), baseline_method("dct")
     assert (told.facts["sigma"], blind.facts["sigma"]) == (20.0, None)

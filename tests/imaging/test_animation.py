@@ -159,3 +159,15 @@ def test_what_holds_no_animation_is_refused():
         written([], "GIF")
     with pytest.raises(ImageError, match="its frames differ in size"):
         written([*frames(), Frame(frame(0, height=20), 10)], "GIF")
+
+
+def test_colours_of_an_avif_are_as_fine_as_asked_for(tmp_path):
+    rows, columns = np.mgrid[0:32, 0:32]
+    checks = np.where((rows + columns)[..., None] % 2, (200, 30, 30), (30, 30, 200)).astype(np.uint8)
+    errors = {}
+    for subsampling in ("4:4:4", "4:2:0"):
+        moving = [Frame(Picture(np.roll(checks, shift, axis=1)), 40) for shift in range(3)]
+        write_frames(moving, tmp_path / "a.avif", quality=95, subsampling=subsampling, overwrite=True)
+        found = next(read_frames(tmp_path / "a.avif").frames).picture.pixels
+        errors[subsampling] = np.abs(found.astype(int) - checks).mean()
+    assert 3 * errors["4:4:4"] < errors["4:2:0"]

@@ -115,6 +115,36 @@ def test_16_bits_come_back_bit_for_bit_with_profile_and_exif(format_, grey, alph
     assert notes[ExifTags.Base.Make] == "A camera"
 
 
+def grey_profile(exponent):
+    """Build the least ICC profile of grey: light is the value to the power of `exponent`."""
+    curve = b"curv" + bytes(4) + struct.pack(">IHxx", 1, round(exponent * 256))
+    white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
+    name = b"desc" + bytes(4) + struct.pack(">I", 5) + b"grey\0" + bytes(78 + 1)
+    tags, place = b"", 128 + 4 + 12 * 3
+    for sign, data in ((b"desc", name), (b"wtpt", white), (b"kTRC", curve)):
+        tags += sign + struct.pack(">II", place, len(data))
+        place += len(data)
+    header = struct.pack(
+        ">I4xI4s4s4s12x4s28x3i48x", place, 0x02100000, b"mntr", b"GRAY", b"XYZ ", b"acsp", 63190, 65536, 54061
+    )
+    return header + struct.pack(">I", 3) + tags + name + white + curve
+
+
+@pytest.mark.parametrize("format_", ["TIFF", "WEBP"])
+def test_grey_that_becomes_colour_is_converted_and_not_shown_by_another_curve(format_):
+    linear = replace(picture_of(grey=True, alpha=True, depth=16), icc_profile=grey_profile(1))
+    linear = replace(linear, pixels=np.full_like(linear.pixels, 13107))  # a fifth of the light: 0.484 in sRGB
+    found = there_and_back(linear, format_, quality=100)
+    assert found.icc_profile is None
+    scale = 255 if found.depth == 8 else 65535
+    assert np.abs(found.rgb()[COLUMNS > 12] / scale - 0.484).max() < 0.01
+
+
+def test_a_png_holds_the_profile_of_a_printer():
+    large = PROFILE + np.random.default_rng(0).bytes(2**21)
+    assert there_and_back(picture_of(icc_profile=large), "PNG").icc_profile == large
+
+
 @pytest.mark.parametrize("format_", sorted(HOLD_16_BITS))
 @pytest.mark.parametrize("alpha", [False, True])
 def test_other_programs_read_the_16_bits_that_are_written(format_, alpha):

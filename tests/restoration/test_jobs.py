@@ -698,6 +698,15 @@ def test_a_pattern_without_an_output_leaves_out_what_it_made(restorer, folder):
     assert len(files()) == 4
 
 
+def test_a_pattern_without_an_output_leaves_out_the_strips_it_made(restorer, folder):
+    draw("in/a.jpg", "in/own_restored_compare.jpg")
+    restore_files(restorer, ["in/*"], options=PictureOptions(compare=True))
+    made = files()
+    report = restore_files(restorer, ["in/*"], options=PictureOptions(compare=True, overwrite=True))
+    assert [job.source.name for job in report.restored] == ["a.jpg", "own_restored_compare.jpg"]
+    assert (report.failures, files()) == ((), made)
+
+
 def test_a_pattern_without_a_match_is_a_failure(restorer, folder):
     draw("in/a.png")
     report = restore_files(restorer, ["in/*.webp", "in/a.png"], "out")

@@ -211,6 +211,17 @@ def test_weights_are_loaded_from_a_file(make_network, restorer, tmp_path):
         Restorer.from_checkpoint(tmp_path / "b.safetensors")
 
 
+def test_the_task_is_asked_for_where_the_file_does_not_say_it(make_network, tmp_path):
+    save_checkpoint(make_network(), tmp_path / "nameless.safetensors")
+    for task, upright in ((None, False), ("derain", True), ("denoise", False)):
+        loaded = Restorer.from_checkpoint(tmp_path / "nameless.safetensors", task=task, device="cpu")
+        assert loaded.upright == upright
+    save_checkpoint(make_network(), tmp_path / "rain.safetensors", metadata={"task": "derain"})
+    assert Restorer.from_checkpoint(tmp_path / "rain.safetensors", task="derain", device="cpu").upright
+    with pytest.raises(ConfigError, match="has weights for 'derain'; expected those for deblur"):
+        Restorer.from_checkpoint(tmp_path / "rain.safetensors", task="deblur")
+
+
 # Pixels
 
 
@@ -394,9 +405,10 @@ def test_a_stage_that_was_never_trained_is_refused(make_network, tmp_path):
         restorer(picture)
 
 
-def test_a_training_crop_that_is_no_number_is_one_clear_line(make_network, tmp_path):
-    save_checkpoint(make_network(), tmp_path / "a.safetensors", metadata={"training_crop_px": "large"})
-    with pytest.raises(CheckpointError, match="training_crop_px 'large'"):
+@pytest.mark.parametrize("crop", ["large", "9" * 5000])
+def test_a_training_crop_that_is_no_number_is_one_clear_line(make_network, tmp_path, crop):
+    save_checkpoint(make_network(), tmp_path / "a.safetensors", metadata={"training_crop_px": crop})
+    with pytest.raises(CheckpointError, match=f"training_crop_px '{crop[:20]}'"):
         Restorer.from_checkpoint(tmp_path / "a.safetensors")
 
 

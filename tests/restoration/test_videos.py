@@ -184,6 +184,36 @@ def test_the_rotation_is_kept(matrix, ending, base, make_clip, tmp_path):
     assert (after.rotation, after.matrix, after.size_hw) == (film.rotation, film.matrix, film.size_hw)
 
 
+UPSIDE_DOWN = (-65536, 0, 0, 0, -65536, 0, 0, 0, 1073741824)
+TURNED_BACK = (0, -65536, 0, 65536, 0, 0, 0, 0, 1073741824)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "turns"), [(None, 0), (MIRRORED, 0), (TURNED_BACK, 1), (UPSIDE_DOWN, 2), (TURNED, 3)]
+)
+def test_the_networks_see_frames_as_they_are_shown(matrix, turns, make_clip, tmp_path):
+    source, plain = make_clip(matrix=matrix), Plain()
+    restore_video([plain], source, tmp_path / "out.mkv", codec="ffv1")
+    for stored, seen, after in zip(frames(source), plain.seen, frames(tmp_path / "out.mkv"), strict=True):
+        assert np.array_equal(seen, np.rot90(stored.pixels, turns))
+        assert np.abs(stored.pixels.astype(int) - after.pixels).mean() < 4  # and it is stored as it was
+
+
+def test_the_way_frames_are_turned_is_that_of_players(make_clip):
+    film = VideoReader(make_clip(matrix=TURNED))
+    assert film.quarter_turns == film.rotation / 90 % 4
+
+
+def test_a_title_of_another_time_is_no_reason_to_fail(make_clip, tmp_path):
+    source = make_clip("clip.mkv", time_base=Fraction(1, 1000), pts=range(0, 480, 40))
+    content = source.read_bytes()
+    assert content.count(b"A walk in the rain") == 1
+    source.write_bytes(content.replace(b"A walk in the rain", b"Caf\xe9 in the rain!!"))
+    restore_video([Plain()], source, tmp_path / "out.mkv")
+    with av.open(str(tmp_path / "out.mkv")) as film:
+        assert film.metadata["title"] == "Caf\ufffd in the rain!!"
+
+
 @pytest.mark.parametrize(
     "colours", [(1, 1, 1, 1), (2, 1, 1, 13), (1, 6, 6, 6), (1, 9, 9, 14), (0, 2, 2, 2), (2, 5, 5, 6)]
 )

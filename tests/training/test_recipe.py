@@ -155,3 +155,14 @@ def test_a_file_that_is_no_recipe_is_one_line(tmp_path):
         with pytest.raises(ConfigError, match=message) as error:
             load_recipe(tmp_path / "broken.toml")
         assert "\n" not in str(error.value)
+
+
+def test_the_crops_of_weights_are_those_that_their_last_step_saw():
+    grows = ["data.crop_px=64", "data.growth=[{step=2, crop_px=96, batch=4}, {step=5, crop_px=256, batch=1}]"]
+    data = load_recipe("lite-derain", grows).data
+    assert [data.crop_px_after(steps) for steps in (0, 1, 2, 3, 5, 6, 99)] == [64, 64, 64, 96, 96, 256, 256]
+
+
+def test_a_seed_that_torch_does_not_take_is_one_clear_line():
+    with pytest.raises(ConfigError, match="less than 2\\^63"):
+        load_recipe("lite-derain", [f"seed={2**63}"])

@@ -157,15 +157,16 @@ def test_every_stage_is_validated_and_the_logs_name_their_figures(first_run):
     assert float(rows(first_run)[0]["learning_rate"]) == pytest.approx(1e-3)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with a single processor
-def test_processes_that_make_the_crops_change_nothing_and_outlive_ctrl_c(first_run, tiny, tmp_path, at_step):
+def test_processes_that_make_the_crops_change_nothing_and_outlive_a_signal(first_run, tiny, tmp_path, at_step, number):
     interrupted = []
 
     def interrupt_them():
         interrupted.extend(multiprocessing.active_children())
         for _ in range(2):
             for process in interrupted:
-                os.kill(process.pid, signal.SIGINT)
+                os.kill(process.pid, number)
             time.sleep(0.2)
 
     at_step(2, interrupt_them)
@@ -198,6 +199,7 @@ def test_a_compiled_run_is_the_same_run(tiny, tmp_path, monkeypatch, cache):
     monkeypatch.setattr(torch, "compile", trace)
     train(training.load_recipe(tiny, [*grows, "optimization.compile=true"]), tmp_path / "compiled")
     assert sizes == [(2, 3, 16, 16)] * 2 + [(1, 3, 24, 24)] * 2
+    assert read_metadata(tmp_path / "plain" / "last.safetensors")["training_crop_px"] == "24"
     for name in ("csv/metrics.csv", "last.safetensors", "best.safetensors"):
         assert (tmp_path / "compiled" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
     assert load(tmp_path / "compiled" / "last.ckpt").keys() == load(tmp_path / "plain" / "last.ckpt").keys()

@@ -22,6 +22,7 @@ from mprnet.cli.metrics import metrics
 from mprnet.cli.prepare import prepare
 from mprnet.cli.process import settle
 from mprnet.cli.restore import restore
+from mprnet.cli.terminal import plain
 from mprnet.cli.train import train
 from mprnet.errors import MPRNetError
 
@@ -44,7 +45,7 @@ def main() -> None:
     try:
         app()
     except (MPRNetError, OSError) as error:  # such as a full disk
-        typer.echo(f"mprnet: {error}", err=True)
+        typer.echo(f"mprnet: {plain(str(error))}", err=True)
         sys.exit(1)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mprnet.cli.terminal import plain
 from mprnet.errors import ConfigError
 
 
@@ -53,7 +54,7 @@ def degrade(
         progress=lambda paths: track(paths, "Degrading", console=notes, transient=True, disable=not notes.is_terminal),
     )
     for reason in report.failed.values():
-        typer.echo(f"mprnet: {reason}", err=True)
+        typer.echo(f"mprnet: {plain(reason)}", err=True)
     typer.echo(f"{output}: {len(report.pairs)} made, {len(report.failed)} failed")
     if report.failed:
         raise typer.Exit(1)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mprnet.cli.terminal import plain
 from mprnet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def evaluate(
         "scales": scales,
         "backend": backend,
         "precision": precision,
-        "notice": lambda line: typer.echo(f"mprnet: {line}", err=True),
+        "notice": lambda line: typer.echo(f"mprnet: {plain(line)}", err=True),
         "tile_px": tile_px,
     }
     with shared_work() as processes:
@@ -109,7 +110,7 @@ def evaluate(
         def watch(progress: Watch) -> None:
             bar.update(row, completed=progress.done, total=progress.total, description=progress.name)
             if isinstance(progress.outcome, str):
-                typer.echo(f"mprnet: {progress.name}: {progress.outcome}", err=True)
+                typer.echo(plain(f"mprnet: {progress.name}: {progress.outcome}"), err=True)
 
         try:
             with bar:
@@ -179,7 +180,7 @@ def _runs(
         benchmarks = [open_benchmark(dataset, data, allow_partial=partial)]
         if task not in (None, benchmarks[0].task):
             raise ConfigError(f"{dataset} is for {benchmarks[0].task}; got --task {task}")
-    network = _network(weights or benchmarks[0].task, stage, modes) if "mprnet" in methods else None
+    network = _network(weights, benchmarks[0].task, stage, modes) if "mprnet" in methods else None
     strengths: Sequence[float | None] = sigmas or [None]
     runs = []
     for name in methods:
@@ -190,14 +191,15 @@ def _runs(
     return runs
 
 
-def _network(weights: str, stage: str, modes: dict[str, Any]) -> Method:
+def _network(weights: str | None, task: str, stage: str, modes: dict[str, Any]) -> Method:
     from mprnet.evaluation.averages import own_device
     from mprnet.evaluation.benchmark import network_method
     from mprnet.restoration import Restorer
     from mprnet.weights import find_weights
 
-    restorer = Restorer.from_pretrained(weights, device=own_device(), **modes)
-    return network_method(restorer, find_weights(weights), stage=None if stage == "all" else int(stage))
+    name = weights or task
+    restorer = Restorer.from_pretrained(name, task=task, device=own_device(), **modes)
+    return network_method(restorer, find_weights(name), stage=None if stage == "all" else int(stage))
 
 
 def _print(found: Sequence[Results]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mprnet.cli.terminal import plain
 from mprnet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def _describe_weights(title: str, path: Path, size_hw: tuple[int, int], console:
 
     console.print(_describe(title, load_checkpoint(path).config, size_hw))
     for key, text in read_metadata(path).items():
-        console.print(f"{key}: {text}", markup=False, highlight=False)
+        console.print(plain(f"{key}: {text}"), markup=False, highlight=False)
 
 
 def _parse_size(size: str) -> tuple[int, int]:
@@ -73,7 +74,7 @@ def _describe(name: str, config: MPRNetConfig, size_hw: tuple[int, int]) -> Tabl
     from mprnet.network import StageCost, stage_costs
 
     table = Table(
-        title=escape(f"{name} at {size_hw[1]}×{size_hw[0]}"),
+        title=escape(f"{plain(name)} at {size_hw[1]}×{size_hw[0]}"),
         caption=", ".join(f"{field} {value}" for field, value in dataclasses.asdict(config).items()),
         title_justify="left",
         caption_justify="left",

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mprnet.cli.terminal import plain
+
 
 def metrics(
     restored: Annotated[Path, typer.Argument(help="A folder of restored pictures, or one picture.")],
@@ -34,7 +36,7 @@ def metrics(
         lambda pairs: track(pairs, "Measuring", console=notes, transient=True, disable=not notes.is_terminal),
     )
     for name, reason in scores.failed.items():
-        typer.echo(f"{name}: {reason}", err=True)
+        typer.echo(plain(f"{name}: {reason}"), err=True)
     mean, measured, total = scores.mean, len(scores.images), len(scores.images) + len(scores.failed)
     if as_json:
         typer.echo(scores.to_json())

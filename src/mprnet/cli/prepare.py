@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mprnet.cli.terminal import plain
 from mprnet.errors import ConfigError
 
 _SETS = "gopro|sidd|rain|rain14000|rain1800|rain800|rain12"
@@ -56,7 +57,7 @@ def prepare(
         nonlocal tenths
         bar.update(row, completed=step.done, total=step.total)
         if step.failure:
-            bar.console.print(f"mprnet: {step.failure}", markup=False, highlight=False, soft_wrap=True)
+            bar.console.print(plain(f"mprnet: {step.failure}"), markup=False, highlight=False, soft_wrap=True)
         if not console.is_terminal and (now := 10 * step.done // max(step.total, 1)) > tenths:
             tenths = now
             typer.echo(f"{name}: {step.done} of {step.total} pictures", err=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
+from mprnet.cli.terminal import plain
 from mprnet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ def restore(
     restorers = [
         Restorer.from_pretrained(
             name,
+            task=names[0] if weights is not None and names else None,
             device=device,
             local="auto" if local is None else local,
             ensemble=ensemble,
@@ -163,7 +165,7 @@ def restore(
 
 
 def _notice(line: str) -> None:
-    typer.echo(f"mprnet: {line}", err=True)
+    typer.echo(f"mprnet: {plain(line)}", err=True)
 
 
 def _bar() -> tuple[Bar, Callable[[Progress], None]]:
@@ -205,7 +207,7 @@ def _bar() -> tuple[Bar, Callable[[Progress], None]]:
             each = bar.tasks[0].elapsed / (completed - skipped)
             left = timedelta(seconds=round(each * (progress.total - completed)))
             timing = f"{each:.1f} s each, {left} left"
-        name = _plain(progress.source.name)
+        name = plain(progress.source.name)
         bar.update(row, description=name, total=progress.total, completed=completed, timing=timing)
 
     return bar, watch
@@ -215,12 +217,5 @@ def _tell(stream: TextIO | None, line: str) -> None:
     """Write a line; a stream that is closed or full is no reason to stop restoring."""
     if stream is not None:
         with suppress(OSError):
-            stream.write(_plain(line) + "\n")
+            stream.write(plain(line) + "\n")
             stream.flush()
-
-
-def _plain(text: str) -> str:
-    """Show control characters, which names of files may have, instead of sending them to a terminal."""
-    import re
-
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda control: repr(control[0])[1:-1], text)

@@ -89,7 +89,7 @@ class RandomCrops:
 
     def corners(self, height: int, width: int, name: str) -> list[tuple[int, int]]:
         """Return top and left of each crop."""
-        digest = hashlib.sha256(f"{self.seed}/{name}".encode()).digest()
+        digest = hashlib.sha256(f"{self.seed}/".encode() + os.fsencode(name)).digest()
         rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
         limits = (height - self.side_px + 1, width - self.side_px + 1)
         return [(int(top), int(left)) for top, left in rng.integers(limits, size=(self.count, 2))]
@@ -165,7 +165,7 @@ def prepare(
     waiting = [item for item in items if item.name not in finished]
     report = PrepareReport(earlier=len(items) - len(waiting))
     watch(Step(report.earlier, len(items)))
-    with (out / LOG).open("a", encoding="utf-8", newline="\n") as log:
+    with (out / LOG).open("a", encoding="utf-8", errors="surrogateescape", newline="\n") as log:
         for item, outcome in _results(partial(_prepare_item, out=out, crops=crops), waiting, workers):
             if isinstance(outcome, int):
                 report.pictures[item.name] = outcome
@@ -203,7 +203,7 @@ def _begin(out: Path, settings: dict[str, Any]) -> dict[str, str]:
             os.truncate(log, log.stat().st_size - len(lines[-1]))
     except OSError as error:
         raise DataError(f"{out} cannot be prepared: {error.strerror}") from error
-    return dict(_finished(line.decode()) for line in lines[:-1])
+    return dict(_finished(line.decode(errors="surrogateescape")) for line in lines[:-1])
 
 
 def _finished(line: str) -> tuple[str, str]:

@@ -27,10 +27,12 @@ from mprnet.evaluation.results import (
     Results,
     StageResult,
     check_for_several,
+    forget,
     write_results,
 )
 from mprnet.evaluation.submission import keep_unscored, write_submission
 from mprnet.network import SIZE_MULTIPLE, stage_costs
+from mprnet.restoration.journal import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -122,9 +124,9 @@ def network_method(restorer: Restorer, weights: Path, *, stage: int | None = Non
             if picture is not None
         }
 
-    facts = {
+    facts: dict[str, Any] = {
         "weights": weights.name,
-        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "sha256": sha256_of(weights),
         "config": dataclasses.asdict(restorer.model.config),
         "task": read_metadata(weights).get("task", ""),
         "tile_px": restorer.tile_px,
@@ -137,6 +139,8 @@ def network_method(restorer: Restorer, weights: Path, *, stage: int | None = Non
         "backend": restorer.backend.name,
         "precision": restorer.backend.precision,
     }
+    if restorer.backend.precision == "int8":  # a network of its own, which may be quantized anew
+        facts["quantized_sha256"] = [sha256_of(weights.with_suffix(f".int8.{part}")) for part in ("xml", "bin")]
     return Method("mprnet", restore, tuple(f"stage{number}" for number in stages), facts, restorer)
 
 
@@ -187,8 +191,8 @@ def evaluate_all(
     labels = [run.label for run in runs]
     if len(set(labels)) < len(labels):
         raise ConfigError(f"a method or a noise is given twice: {', '.join(labels)}")
-    if len(runs) > 1 and not overwrite:
-        _of_first(processes, lambda: check_for_several(folder))
+    if len(runs) > 1:
+        _of_first(processes, lambda: (forget if overwrite else check_for_several)(folder))
     found = [
         evaluate(
             run,

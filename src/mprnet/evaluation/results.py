@@ -306,8 +306,7 @@ class Journal:
 
     def forget(self) -> None:
         """Remove all results, of whatever settings."""
-        for path in (*self._folder.glob(_JOURNALS), self._folder / RESULTS_JSON, self._folder / RESULTS_CSV):
-            path.unlink(missing_ok=True)
+        forget(self._folder)
 
     def _check(self, path: Path, stored: Mapping[str, Any]) -> None:
         """Raise DataError unless the results of a file are of these settings and outputs."""
@@ -322,6 +321,19 @@ class Journal:
             f"{path} holds results of another run: {first} was {was.get(first)}, now it is {now.get(first)}; "
             "choose another folder, or overwrite them"
         )
+
+
+def forget(folder: Path) -> None:
+    """Remove the results that a folder holds, of whatever settings.
+
+    Raises:
+        DataError: they cannot be removed.
+    """
+    try:
+        for path in (*folder.glob(_JOURNALS), folder / RESULTS_JSON, folder / RESULTS_CSV):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder} cannot be written to: {error.strerror or error}") from error
 
 
 def check_for_several(folder: Path) -> None:
@@ -375,14 +387,16 @@ def to_csv(runs: list[Results]) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all.
+    r"""Write a file whole or not at all.
+
+    What is no text in the name of a file is written as `\udce9`, which JSON reads as that name again.
 
     Raises:
         DataError: it cannot be written.
     """
     try:
         with written_whole(path) as unfinished:
-            unfinished.write_text(text, encoding="utf-8")
+            unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from mprnet.imaging.decoding import OpenFile, PathLike
+    from mprnet.imaging.files import Subsampling
     from mprnet.imaging.picture import Picture
 
 
@@ -112,6 +113,7 @@ def write_frames(
     loop: int = 0,
     format: str | None = None,  # noqa: A002
     quality: int | None = None,
+    subsampling: Subsampling | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write an animation in 8 bits, whole or not at all.
@@ -125,6 +127,7 @@ def write_frames(
         loop: how often it is played; 0 for ever. AVIF does not say.
         format: GIF, WEBP, PNG or AVIF; by the file's ending where not given.
         quality: of WebP and AVIF, as `mprnet.imaging.write_image`.
+        subsampling: of AVIF, likewise.
         overwrite: replace a file that is already there.
 
     Raises:
@@ -147,7 +150,7 @@ def write_frames(
         picture = fit_profile(frame.picture, format_)
         if not images:
             check_holds(format_, picture, name)
-            options = save_options(picture, format_, quality, None)
+            options = save_options(picture, format_, quality, subsampling)
         images.append(to_image(picture))
         end += frame.duration_ms
         durations.append(round(end) - round(start))  # rounding does not add up

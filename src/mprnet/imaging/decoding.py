@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageCms, UnidentifiedImageError, _imaging
+from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError, _imaging
 
 from mprnet.errors import ImageError, MPRNetError
 from mprnet.imaging.directories import excess_in
@@ -55,10 +55,14 @@ _CODE_POINTS = {
 _CODE_POINTS_WITHIN = 2**16  # bytes from the start: what describes a picture stands before it
 _PRIMARIES, _TRANSFERS = frozenset({1, 2, 5, 6, 7}), frozenset({1, 2, 6, 13, 14, 15})  # sRGB, television, not said
 _MAX_DPI = 65_535
+_MAX_PROFILE_BYTES = 2**24  # of a PNG; those of scanners and printers take a few million
 _STRIP_PIXELS = 2**18
 _GREY_MODES = frozenset({"1", "L", "LA", "La"})
 _COLOUR_MODES = frozenset({"P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"})
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if np.little_endian else "L"}
+
+# Pillow's own limit is a million, less than other formats hold and than this package writes.
+PngImagePlugin.MAX_TEXT_CHUNK = max(PngImagePlugin.MAX_TEXT_CHUNK, _MAX_PROFILE_BYTES)
 
 _STDERR = threading.Lock()
 

@@ -88,13 +88,15 @@ def format_named(name: str) -> str:
     return found
 
 
-def holds_grey(format_: str, *, has_alpha: bool) -> bool:
+def holds_grey(format_: str, *, has_alpha: bool, depth: int = 8) -> bool:
     """Tell whether a format keeps grey as grey; otherwise it becomes RGB.
 
     Example:
         >>> holds_grey("AVIF", has_alpha=False), holds_grey("AVIF", has_alpha=True), holds_grey("WEBP", has_alpha=False)
         (True, False, False)
     """
+    if format_ == "TIFF" and has_alpha and depth == 16:  # Pillow, and so this package, reads none
+        return False
     return format_ not in ("WEBP", "GIF") and not (has_alpha and format_ in ("AVIF", "HEIF"))
 
 

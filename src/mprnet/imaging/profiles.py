@@ -31,7 +31,9 @@ def fit_profile(picture: Picture, format_: str) -> Picture:
     if profile is None:
         return picture
     space = profile[16:20]
-    becomes_colour = picture.is_grey and not holds_grey(format_, has_alpha=picture.alpha is not None)
+    becomes_colour = picture.is_grey and not holds_grey(
+        format_, has_alpha=picture.alpha is not None, depth=picture.depth
+    )
     if format_ in HOLD_PROFILE and not (space == _GREY and becomes_colour):
         return picture
     if space != (_GREY if picture.is_grey else _COLOUR):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mprnet.imaging.formats import holds_grey
 from mprnet.imaging.metadata import pack_directory, texts_and_directories
 
 if TYPE_CHECKING:
@@ -77,8 +78,7 @@ def write_tiff(picture: Picture, file: BinaryIO) -> None:
         TIFF 6.0, sections 2, 8, 14 and 18; TIFF Technical Note 2 (Deflate).
     """
     height, width = picture.size_hw
-    if picture.is_grey and picture.alpha is not None and picture.depth == 16:
-        # Pillow, and so this package, reads no TIFF of grey and alpha in 16 bits.
+    if picture.is_grey and not holds_grey("TIFF", has_alpha=picture.alpha is not None, depth=picture.depth):
         picture = replace(picture, pixels=picture.rgb(), icc_profile=None)
     channels = picture.pixels.shape[2] + (picture.alpha is not None)
     file.write(b"II*\0" + bytes(4))

@@ -166,6 +166,16 @@ class VideoReader:
         self.frames, self.duration = _measure(self.path)
         self._layout = "rgb48le" if deep or self.depth > 8 else "rgb24"
 
+    @property
+    def quarter_turns(self) -> int:
+        """Counter-clockwise quarter turns after which what is down in a frame is what a player shows down."""
+        if self.matrix is None:
+            return 0
+        by_column, by_row = self.matrix[1], self.matrix[4]  # how far down the next column and row are shown
+        if abs(by_column) > abs(by_row):
+            return 1 if by_column < 0 else 3
+        return 2 if by_row < 0 else 0
+
     def __iter__(self) -> Iterator[VideoFrame]:
         return self.after(0)
 
@@ -448,7 +458,8 @@ def _measure(path: Path) -> tuple[int, float]:
 def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """Open a video and give it and its video track, having checked their size."""
     # The whole path, so that a name is never taken for a URL.
-    with _pyav().open(os.path.abspath(path), options=_OPEN) as container:  # noqa: PTH100
+    # Titles may be in any encoding of their time.
+    with _pyav().open(os.path.abspath(path), options=_OPEN, metadata_errors="replace") as container:  # noqa: PTH100
         video = _video(container, path)
         _check_size(path, (video.height, video.width))
         video.codec_context.options = {"max_pixels": str(MAX_PIXELS)}

@@ -249,7 +249,7 @@ def save(
     Raises:
         ImageError, MissingExtraError: as `restore_picture`.
     """
-    lossy: dict[str, Any] = {"quality": options.quality, "subsampling": options.subsampling}
+    lossy = _lossy(options)
     if isinstance(target, Path):
         with _placed(target, options, commit) as unfinished:
             write_image(restored.picture, unfinished, format=target_format(target, options.format), **lossy)
@@ -296,12 +296,16 @@ def restore_animation(
     if isinstance(target, Path):
         format_ = target_format(target, options.format)
         with _placed(target, options, commit) as unfinished:
-            write_frames(frames(), unfinished, loop=animation.loop, format=format_, quality=options.quality)
+            write_frames(frames(), unfinished, loop=animation.loop, format=format_, **_lossy(options))
         if strips[0] is not None:
             write_image(strips[0], strip_of(target), overwrite=options.overwrite)
     else:
         format_ = _stream_format(options, animation.format)
-        write_frames(frames(), target, loop=animation.loop, format=format_, quality=options.quality)
+        write_frames(frames(), target, loop=animation.loop, format=format_, **_lossy(options))
+
+
+def _lossy(options: PictureOptions) -> dict[str, Any]:
+    return {"quality": options.quality, "subsampling": options.subsampling}
 
 
 def ending_of(format_: str) -> str:

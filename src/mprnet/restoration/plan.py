@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PathLike = str | os.PathLike[str]
 
-_MARK = "_restored"
+_MARK, _STRIP = "_restored", "_compare"
 _WILD = re.compile(r"[*?[]")
 
 
@@ -57,7 +57,7 @@ def strip_of(target: Path) -> Path:
         >>> strip_of(Path("out/a.png")).as_posix()
         'out/a_compare.jpg'
     """
-    return target.with_name(f"{target.stem}_compare.jpg")
+    return target.with_name(f"{target.stem}{_STRIP}.jpg")
 
 
 def plan(
@@ -179,11 +179,7 @@ def _pair_pattern(pattern: str, output: Path | None, ending: str | None) -> Iter
         sources = [path for path in sources if not _is_within(path.parent, output)]
     if output is None:  # without the results of an earlier run here either
         named = {(path.parent, path.stem) for path in sources}
-        sources = [
-            path
-            for path in sources
-            if not path.stem.endswith(_MARK) or (path.parent, path.stem.removesuffix(_MARK)) not in named
-        ]
+        sources = [path for path in sources if not _made_of(path, named)]
     for source in sources:
         if output is None:
             yield Job(source, _ended(source.with_stem(source.stem + _MARK), ending))
@@ -191,6 +187,14 @@ def _pair_pattern(pattern: str, output: Path | None, ending: str | None) -> Iter
             yield Job(source, _ended(output / source.relative_to(base), ending), output)
     if not sources:
         yield Failure(Path(pattern), f"{pattern} does not exist, and as a pattern it matches no pictures", output)
+
+
+def _made_of(path: Path, named: set[tuple[Path, str]]) -> bool:
+    """Tell whether a picture is the result, or its strip, of one of those named by their folders and stems."""
+    return any(
+        path.stem.endswith(end) and (path.parent, path.stem.removesuffix(end)) in named
+        for end in (_MARK, _MARK + _STRIP)
+    )
 
 
 def _ended(target: Path, ending: str | None) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import time
 from functools import cached_property
 from pathlib import Path
@@ -178,6 +179,7 @@ class Restorer:
         cls,
         name_or_path: str | Path,
         *,
+        task: str | None = None,
         device: str | torch.device | None = None,
         local: Local = "auto",
         ensemble: bool = False,
@@ -191,6 +193,7 @@ class Restorer:
 
         Args:
             name_or_path: `derain`, `deblur`, `denoise`, or a path.
+            task: what the weights are to undo, where their file does not say it.
             device: where to compute; without one, the GPU where there is one.
             local: as for a `Restorer`, as are the following; the training crop is in the file's metadata.
             ensemble: likewise.
@@ -202,12 +205,14 @@ class Restorer:
 
         Raises:
             CheckpointError: no such weights, or they cannot be read.
-            ConfigError: the device does not exist, a size is impossible, or the engine cannot do what is asked for.
+            ConfigError: the weights are for another task, the device does not exist, a size is impossible, or the
+                engine cannot do what is asked for.
             MissingExtraError: the engine is not installed.
         """
         path = find_weights(name_or_path)
         return cls.from_checkpoint(
             path,
+            task=task,
             device=device,
             local=local,
             ensemble=ensemble,
@@ -223,6 +228,7 @@ class Restorer:
         cls,
         path: PathLike,
         *,
+        task: str | None = None,
         device: str | torch.device | None = None,
         local: Local = "auto",
         ensemble: bool = False,
@@ -236,6 +242,7 @@ class Restorer:
 
         Args:
             path: the file.
+            task: what the weights are to undo, where their file does not say it.
             device: where to compute; without one, the GPU where there is one.
             local: as for a `Restorer`, as are the following; the training crop is in the file's metadata.
             ensemble: likewise.
@@ -247,16 +254,24 @@ class Restorer:
 
         Raises:
             CheckpointError: the file cannot be read, or the training crop in its metadata is no number.
-            ConfigError: the device does not exist, a size is impossible, or the engine cannot do what is asked for.
+            ConfigError: the weights are for another task, the device does not exist, a size is impossible, or the
+                engine cannot do what is asked for.
             MissingExtraError: the engine is not installed.
         """
         model = load_checkpoint(path)
         metadata = read_metadata(path)
         crop = metadata.get("training_crop_px")
-        if crop is not None and not (crop.isascii() and crop.isdigit()):
-            raise CheckpointError(f"{path} has training_crop_px {crop!r} in its metadata; expected a number of pixels")
+        if crop is not None and not re.fullmatch("[0-9]{1,6}", crop):
+            raise CheckpointError(
+                f"{path} has training_crop_px {crop[:20]!r} in its metadata; expected a number of pixels"
+            )
+        stored = metadata.get("task")
+        if None not in (task, stored) and task != stored:
+            raise ConfigError(
+                f"{path} has weights for {stored!r}; expected those for {task}: name that task, or a file"
+            )
         # Published files name no task, but of those networks only the one for rain has this width.
-        task = metadata.get("task", "derain" if model.config.n_feat == PRESETS["derain"].n_feat else None)
+        task = task or stored or ("derain" if model.config.n_feat == PRESETS["derain"].n_feat else None)
         is_for_gpus = backend in ("auto", "torch", "compile") and precision != "int8"
         return cls(
             model,

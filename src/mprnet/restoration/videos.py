@@ -12,6 +12,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mprnet.errors import ConfigError, VideoError
 from mprnet.files import remove_unfinished, written_whole
 from mprnet.imaging.video import (
@@ -100,7 +102,7 @@ def restore_video(
         progress(segments.frames, max(film.frames, segments.frames))
         for first in frames:
             batch, times = chain([first], islice(frames, segment_frames - 1)), Times([], [])
-            restored = _restored(batch, restorers, stage, strength, times)
+            restored = _restored(batch, restorers, stage, strength, film.quarter_turns, times)
             watched = _watched(restored, segments.frames, film.frames, progress)
             with _one_line(target), segments.next(times) as path:
                 write_segment(watched, path, target, film, encoding)
@@ -115,13 +117,23 @@ def restore_video(
 
 
 def _restored(
-    frames: Iterable[VideoFrame], restorers: Sequence[Restorer], stage: int, strength: float, times: Times
+    frames: Iterable[VideoFrame],
+    restorers: Sequence[Restorer],
+    stage: int,
+    strength: float,
+    quarter_turns: int,
+    times: Times,
 ) -> Iterator[Pixels]:
-    """Yield the restored pixels of frames, and note their times."""
+    """Yield the restored pixels of frames, and note their times.
+
+    The networks see them as players turn them: rain falls, and telephones that are held upright store what they film
+    on its side.
+    """
     for frame in frames:
-        pixels = frame.pixels
+        pixels = np.ascontiguousarray(np.rot90(frame.pixels, quarter_turns))
         for restorer in restorers:
             pixels = restorer.restore_pixels(pixels, stage=stage, strength=strength)
+        pixels = np.ascontiguousarray(np.rot90(pixels, -quarter_turns))
         times.pts.append(frame.pts)
         times.durations.append(frame.duration)
         yield pixels

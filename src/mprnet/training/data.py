@@ -111,10 +111,20 @@ class RecipeData(pl.LightningDataModule):
         return pictures
 
 
+_GRACE_S = 60
+"""How long a process that makes crops goes on after SIGTERM: longer than the step under way takes."""
+
+
 def _leave_stopping_to_the_run(_: int) -> None:
-    """Let Ctrl-C, which reaches every process, stop the training process alone: it still needs this one's crops."""
+    """Let what reaches every process stop the training process alone: it still needs this one's crops.
+
+    Ctrl-C does, and the SIGTERM of a batch system, which also ends processes that are left over.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "alarm"):
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE_S))
+    else:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _read(pair: FolderPair) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,11 +34,11 @@ class RunFiles(TorchCheckpointIO):
 
     Args:
         model: a network of the run's shape; it is copied.
-        metadata: what to write beside the weights.
+        metadata: what to write beside the weights, by the steps that the run has made.
         past: what the weights had been through before the run.
     """
 
-    def __init__(self, model: MPRNet, metadata: Mapping[str, str], past: Past) -> None:
+    def __init__(self, model: MPRNet, metadata: Callable[[int], Mapping[str, str]], past: Past) -> None:
         self._model = copy.deepcopy(model).cpu()
         self._metadata = metadata
         self._past = past
@@ -63,7 +63,7 @@ class RunFiles(TorchCheckpointIO):
         weights = {name.removeprefix(prefix): value for name, value in checkpoint["state_dict"].items()}
         self._model.load_state_dict(weights)
         metadata = {
-            **self._metadata,
+            **self._metadata(checkpoint["global_step"]),
             "training_steps": str(self._past.steps + checkpoint["global_step"]),
             "trained_stages": str(self._past.stages),
         }

@@ -114,10 +114,9 @@ class Data:
         _check("data.workers", self.workers, self.workers >= 0, "0 or more")
         _check("data.cache_mib", self.cache_mib, self.cache_mib >= 0, "0 or more")
 
-    @property
-    def last_crop_px(self) -> int:
-        """Side of the crops that training ends with."""
-        return self.growth[-1].crop_px if self.growth else self.crop_px
+    def crop_px_after(self, steps: int) -> int:
+        """Return the side of the crops that the last of so many steps saw."""
+        return next((growth.crop_px for growth in reversed(self.growth) if growth.step < steps), self.crop_px)
 
 
 @dataclass(frozen=True)
@@ -224,7 +223,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise ConfigError(f"task is {self.task!r}; expected one of {', '.join(TASKS)}")
-        _check("seed", self.seed, self.seed >= 0, "0 or more")
+        _check("seed", self.seed, 0 <= self.seed < 2**63, "0 or more, and less than 2^63")
         if self.data.rain_layers and self.task != "derain":
             raise ConfigError(f"data.rain_layers is for the task derain; got the task {self.task}")
         if self.weights and self.network and not self.widen:

@@ -89,7 +89,10 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Traini
     if resume:
         past = _resumed(_opened(model, checkpoint).get("past"), past, recipe.optimization.stages)
     _prepare(folder, recipe)
-    metadata = {"task": recipe.task, "training_crop_px": str(recipe.data.last_crop_px)}
+
+    def metadata(steps: int) -> dict[str, str]:
+        return {"task": recipe.task, "training_crop_px": str(recipe.data.crop_px_after(steps))}
+
     files = RunFiles(model, metadata, past)
     # Without a limit, too, so that the time counts of a run that is given one later.
     allowed = 60 * recipe.optimization.minutes

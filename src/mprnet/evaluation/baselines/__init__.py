@@ -5,6 +5,7 @@ Where each comes from, its settings and its licence: docs/baselines.md.
 
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -75,6 +76,10 @@ class Baseline:
                     f"sigma is {sigma}: expected the noise's standard deviation, of white = 255, 0 or more"
                 )
             settings["sigma"] = sigma
+        known = list(inspect.signature(self.method).parameters)[1:]
+        for name in settings:
+            if name not in known:
+                raise ConfigError(f"{self.name} has no setting {name}; expected {', '.join(known)}")
         restored: NDArray[np.float32] = np.clip(self.method(degraded, **settings), 0, 1)
         return restored
 

@@ -82,7 +82,13 @@ def tv(degraded: Floats, *, sigma: float) -> Floats:
 
 
 def unsharp(degraded: Floats, *, radius_px: float = 3.0, amount: float = 0.5) -> Floats:
-    """Add what a Gaussian blur of deviation `radius_px` takes away, `amount` times: unsharp masking."""
+    """Add what a Gaussian blur of deviation `radius_px` takes away, `amount` times: unsharp masking.
+
+    Raises:
+        ConfigError: `radius_px` is not above 0.
+    """
+    if not radius_px > 0:
+        raise ConfigError(f"radius_px is {radius_px}; expected more than 0")
     soft = cv2.GaussianBlur(degraded, (0, 0), radius_px)
     return _float32(degraded + amount * (degraded - soft))
 
@@ -141,7 +147,17 @@ def generic_kernel(deviation_px: float = 2.0) -> NDArray[np.float64]:
 
 
 def median(degraded: Floats, *, width_px: int = 5) -> Floats:
-    """Replace each pixel by the median of a square round it, each colour alone; thin streaks vanish, so does detail."""
+    """Replace each pixel by the median of a square round it, each colour alone; thin streaks vanish, so does detail.
+
+    Args:
+        degraded: the picture.
+        width_px: side of the square, 3 or 5.
+
+    Raises:
+        ConfigError: `width_px` is another.
+    """
+    if width_px not in (3, 5):
+        raise ConfigError(f"width_px is {width_px}; expected 3 or 5")
     return _float32(cv2.medianBlur(np.ascontiguousarray(degraded), width_px))
 
 
@@ -153,8 +169,13 @@ def guided(degraded: Floats, *, radius_px: int = 4, softness: float = 0.3) -> Fl
         radius_px: how far the square windows reach.
         softness: standard deviation, of white = 1, below which a window counts as flat and is averaged.
 
+    Raises:
+        ConfigError: `radius_px` is below 0.
+
     Source: He, Sun, Tang, "Guided image filtering", ECCV 2010.
     """
+    if radius_px < 0:
+        raise ConfigError(f"radius_px is {radius_px}; expected 0 or more")
     side = 2 * radius_px + 1
 
     def mean(values: NDArray[Any]) -> NDArray[Any]:
