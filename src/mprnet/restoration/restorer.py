@@ -268,7 +268,7 @@ class Restorer:
         stored = metadata.get("task")
         if None not in (task, stored) and task != stored:
             raise ConfigError(
-                f"{path} has weights for {stored!r}; expected those for {task}: name that task, or a file"
+                f"{path} has weights for {stored!r}; expected those for {task}: ask for the other, or name others"
             )
         # Published files name no task, but of those networks only the one for rain has this width.
         task = task or stored or ("derain" if model.config.n_feat == PRESETS["derain"].n_feat else None)
