@@ -87,13 +87,13 @@ def test_random_crops_lie_inside_and_depend_on_seed_and_name_alone() -> None:
 
 def test_names_that_are_no_text_are_taken_and_known_again(tmp_path: Path, save: Callable[..., Path]) -> None:
     name = "caf\udce9"
-    save("rain/Rain12/1_in.png"), save("rain/Rain12/1_GT.png")
     for part in ("in", "GT"):
+        save(f"rain/Rain12/1_{part}.png")
         (tmp_path / f"rain/Rain12/1_{part}.png").rename(tmp_path / f"rain/Rain12/{name}_{part}.png")
     for made, earlier in ((1, 0), (0, 1)):
         report = prepare("rain12", tmp_path / "rain", tmp_path / "out", allow_partial=True)
         assert (len(report.pictures), report.earlier, report.failed) == (made, earlier, {})
-    RandomCrops(8, 1).corners(20, 20, name)
+    assert len(RandomCrops(side_px=8, count=3).corners(20, 20, name)) == 3
 
 
 def test_crops_are_cut_from_the_same_place_of_both_pictures(gopro: Path, tmp_path: Path) -> None:
