@@ -339,7 +339,8 @@ def _infer_config(path: Path, stored: Mapping[str, Any]) -> MPRNetConfig:
     # tried one by one: no tensor has been held against what is stored of it yet, and a width may be any number.
     lowest = max(width // (narrow + 1) + 1 for width, narrow in squeezed.items())
     highest = min(width // max(narrow, 1) for width, narrow in squeezed.items())
-    reduction = lowest if lowest <= highest and not lowest <= MPRNetConfig.reduction <= highest else None
+    fitting = range(lowest, highest + 1)
+    reduction = lowest if fitting and MPRNetConfig.reduction not in fitting else MPRNetConfig.reduction
     # The convolution that ends an ORB comes after its CABs. All three are asked, in case one is missing.
     ends = (re.fullmatch(r"stage3_orsnet\.orb[123]\.body\.(\d+)\.weight", name) for name in stored)
     num_cab = max((int(end[1]) for end in ends if end), default=0)
@@ -352,7 +353,7 @@ def _infer_config(path: Path, stored: Mapping[str, Any]) -> MPRNetConfig:
             scale_orsnetfeats=orsnet_width - n_feat,
             num_cab=num_cab,
             kernel_size=kernel_size,
-            reduction=reduction or MPRNetConfig.reduction,  # where none fits, the check below names the tensor
+            reduction=reduction,  # where none fits, the check below names the tensor
             bias=sum(name.endswith(".bias") for name in stored) > 1,  # one alone is a surplus tensor
         )
     except ConfigError as error:

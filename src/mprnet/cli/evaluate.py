@@ -82,6 +82,7 @@ def evaluate(
     import sys
 
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress
 
     from mprnet.evaluation.averages import shared_work
@@ -108,7 +109,7 @@ def evaluate(
         row = bar.add_task(name, total=None)
 
         def watch(progress: Watch) -> None:
-            bar.update(row, completed=progress.done, total=progress.total, description=progress.name)
+            bar.update(row, completed=progress.done, total=progress.total, description=escape(plain(progress.name)))
             if isinstance(progress.outcome, str):
                 typer.echo(plain(f"mprnet: {progress.name}: {progress.outcome}"), err=True)
 

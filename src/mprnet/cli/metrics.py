@@ -47,12 +47,12 @@ def metrics(
         table.add_column("PSNR (dB)", f"{mean.psnr:.3f}", justify="right")
         table.add_column("SSIM", f"{mean.ssim:.5f}", justify="right")
         for name, one in scores.images.items():
-            table.add_row(Text(name), f"{one.psnr:.3f}", f"{one.ssim:.5f}")
+            table.add_row(Text(plain(name)), f"{one.psnr:.3f}", f"{one.ssim:.5f}")
         Console().print(table)
     if scores.identical:
         typer.echo(
             f"{len(scores.identical)} of {measured} measured as identical to their targets, "
-            f"so their PSNR and its mean are infinite: {', '.join(scores.identical)}",
+            f"so their PSNR and its mean are infinite: {plain(', '.join(scores.identical))}",
             err=True,
         )
     if scores.failed:

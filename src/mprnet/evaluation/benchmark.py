@@ -387,7 +387,7 @@ def _open_journal(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if overwrite and processes.is_first:
-            journal.forget()
+            forget(folder)
         processes.gather(None)  # no process writes before the first one has removed what was there
         journal.mend()
     except OSError as error:

@@ -304,10 +304,6 @@ class Journal:
         for path in self._folder.glob(_JOURNALS):
             path.unlink()
 
-    def forget(self) -> None:
-        """Remove all results, of whatever settings."""
-        forget(self._folder)
-
     def _check(self, path: Path, stored: Mapping[str, Any]) -> None:
         """Raise DataError unless the results of a file are of these settings and outputs."""
         was, now = (

@@ -19,6 +19,9 @@ from mprnet.errors import DataError, MPRNetError
 from mprnet.imaging import to_tensor
 from mprnet.training.recipe import Recipe
 
+_GRACE_S = 60
+"""How long a process that makes crops goes on after SIGTERM: longer than the step under way takes."""
+
 
 class RecipeData(pl.LightningDataModule):
     """The pictures of a recipe.
@@ -109,10 +112,6 @@ class RecipeData(pl.LightningDataModule):
             degraded = degrade_picture(clean, degradation, 0, path.stem)  # the same for every run
             pictures.append((degraded.mul(255).round().div(255), clean))  # files hold 8 bits
         return pictures
-
-
-_GRACE_S = 60
-"""How long a process that makes crops goes on after SIGTERM: longer than the step under way takes."""
 
 
 def _leave_stopping_to_the_run(_: int) -> None:
