@@ -429,7 +429,8 @@ def test_widths_that_no_network_has_are_an_error(official):
 
 @pytest.mark.parametrize(
     "content", [3, "text", torch.ones(3, 12, 3, 3, dtype=torch.int32), torch.ones(3, 12, 3, 3).to_sparse(),
-                torch.empty(3, 12, 3, 3, device="meta")]
+                torch.empty(3, 12, 3, 3, device="meta"),
+                torch.zeros(3, 12, 3, 3, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)]
 )  # fmt: skip
 def test_what_is_no_tensor_of_floats_is_named(official, content):
     stored = state_dict_of(official)

@@ -38,6 +38,10 @@ FORMAT_VERSION = 1
 _HEADER = "mprnet"  # one entry only: safetensors writes several in random order, and equal weights give equal files
 _SUFFIX = ".safetensors"
 _FORMS = ("official", "mprnet")
+_FLOATS = {
+    *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
+    *(torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2, torch.float8_e5m2fnuz),
+}  # torch has others, of 4 bits, which it cannot turn into these
 
 PathLike = str | os.PathLike[str]
 
@@ -84,6 +88,25 @@ def read_metadata(path: PathLike) -> dict[str, str]:
         CheckpointError: as `load_checkpoint`.
     """
     return _read(Path(path)).metadata
+
+
+def read_task(path: PathLike, asked: str | None = None) -> str | None:
+    """Return what weights undo, by their file, or what is asked for where it does not say.
+
+    Args:
+        path: the file.
+        asked: the task they are wanted for; without one, that of the file.
+
+    Raises:
+        CheckpointError: as `load_checkpoint`.
+        ConfigError: the weights are for another task than is asked for.
+    """
+    stored = read_metadata(path).get("task")
+    if None not in (asked, stored) and asked != stored:
+        raise ConfigError(
+            f"{path} has weights for {stored!r}; expected those for {asked}: ask for the other, or name others"
+        )
+    return asked or stored
 
 
 def save_checkpoint(
@@ -396,11 +419,11 @@ def _check_tensors(path: Path, tensors: Mapping[str, Any], shapes: Mapping[str, 
 def _is_plain(content: object) -> TypeGuard[Tensor]:
     if not isinstance(content, Tensor):
         return False
-    return content.layout == torch.strided and content.is_floating_point() and not content.is_meta
+    return content.layout == torch.strided and content.dtype in _FLOATS and not content.is_meta
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    return bool(torch.isfinite(tensor.float()).all())  # as float32, which every narrow type has a cast to
+    return bool(torch.isfinite(tensor.float()).all())  # as float32, since not every narrow type can be asked
 
 
 def _is_metadata(content: object) -> TypeGuard[dict[str, str]]:

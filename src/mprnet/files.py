@@ -57,6 +57,17 @@ def written_whole(path: Path) -> Iterator[Path]:
         _own.discard(unfinished.name)
 
 
+def obstacle(path: Path) -> str | None:
+    """Say why no file can be written to a place, as far as that can be told; None where nothing is in the way.
+
+    Folders on the way that do not exist are none: they can be made.
+    """
+    folder = next((folder for folder in path.parents if os.path.lexists(folder)), None)
+    if folder is None or (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        return None
+    return f"{folder} may not be written to" if folder.is_dir() else f"{folder} is no folder"
+
+
 def remove_unfinished(folder: Path) -> None:
     """Remove what killed processes left half written in a folder; what a living one is writing stays.
 

@@ -107,3 +107,17 @@ def test_folding_needs_nothing_of_the_device(network, asked):
 def test_memory_is_estimated_by_precision(network, asked):
     full, half = (CompiledBackend(network, precision, CPU).bytes_per_pixel(3) for precision in ("fp32", "bf16"))
     assert full == 2 * half
+
+
+def test_torch_keeps_a_form_for_many_sizes_and_stages(network, asked):
+    backend, limits = CompiledBackend(network, "fp32", CPU), []
+    before = torch._dynamo.config.recompile_limit
+
+    def compute(degraded, stages):
+        limits.append(torch._dynamo.config.recompile_limit)
+        return tuple(degraded for _ in stages)
+
+    backend._network = compute
+    backend.run(torch.rand(1, 3, 8, 8), (1,))
+    assert limits == [64]
+    assert torch._dynamo.config.recompile_limit == before

@@ -54,11 +54,29 @@ def test_other_precisions_are_refused(network):
         open_it(network, precision="bf16")
 
 
-@pytest.mark.parametrize("missing", ["onnxruntime", "onnxscript"])
+@pytest.mark.parametrize("missing", ["onnxruntime", "onnx", "onnxscript"])
 def test_without_a_package_the_command_that_brings_it_is_named(network, monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(MissingExtraError, match=r"pip install 'mprnet\[onnx\]'"):
-        OnnxBackend(network, "fp32").run(torch.rand(1, 3, 64, 96), (2,))
+        OnnxBackend(network, "fp32")
+
+
+def test_the_engine_keeps_the_network_that_it_was_opened_with(network):
+    degraded = torch.rand(1, 3, 16, 24)
+    expected = open_backend(network, name="torch", precision="fp32", device=CPU).run(degraded, (1,))
+    backend = open_it(network)
+    set_local_pooling(network, 16)
+    with torch.no_grad():
+        network.sam12.to_residual.weight.zero_()
+    torch.testing.assert_close(backend.run(degraded, (1,)), expected, rtol=0, atol=1e-5)
+
+
+def test_a_file_that_a_cleaner_took_from_the_cache_is_made_again(network):
+    degraded = torch.rand(1, 3, 16, 24)
+    expected = open_it(network).run(degraded, (1,))
+    for path in (cache_dir() / "networks").glob("onnx-*/network.onnx"):
+        path.unlink()
+    torch.testing.assert_close(open_it(network).run(degraded, (1,)), expected)
 
 
 def test_later_stages_need_more_memory(network):

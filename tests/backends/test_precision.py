@@ -7,6 +7,7 @@ import torch
 
 from mprnet.backends import choose_precision, open_backend
 from mprnet.backends.eager import TorchBackend
+from mprnet.backends.precision import float32_products
 from mprnet.checkpoints import load_checkpoint
 from mprnet.datasets import pair_folders, read_rgb
 from mprnet.errors import ConfigError
@@ -54,8 +55,27 @@ def test_auto_takes_bfloat16_where_the_processor_has_instructions_for_it(monkeyp
 
 @pytest.mark.parametrize(
     ("precision", "device", "said"),
-    [("fp16", CPU, "expected it on a GPU"), ("int3", CPU, "expected one of auto"), ("int8", GPU, "device is 'cuda'")],
+    [
+        ("fp16", CPU, "expected it on a GPU"),
+        ("tf32", CPU, "device is 'cpu'; expected fp32"),
+        ("int3", CPU, "expected one of auto"),
+        ("int8", GPU, "device is 'cuda'"),
+    ],
 )
 def test_what_a_device_cannot_do_is_said_in_one_line(precision, device, said):
     with pytest.raises(ConfigError, match=said):
         choose_precision(precision, device)
+
+
+def test_short_products_are_for_tf32_alone_and_what_was_set_before_comes_back():
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = (cudnn.allow_tf32, matmul.allow_tf32)
+    with float32_products("fp32", GPU):
+        assert (cudnn.allow_tf32, matmul.allow_tf32) == (False, False)
+    with float32_products("tf32", GPU):
+        assert (cudnn.allow_tf32, matmul.allow_tf32) == (True, True)
+    with float32_products("fp32", CPU):
+        assert (cudnn.allow_tf32, matmul.allow_tf32) == before
+    with pytest.raises(KeyError), float32_products("tf32", GPU):
+        raise KeyError
+    assert (cudnn.allow_tf32, matmul.allow_tf32) == before

@@ -199,6 +199,22 @@ def test_an_engine_that_fails_on_the_pairs_keeps_its_times_and_the_others_are_co
     assert bench.skipped == (("tiny 32×32, stage 1, torch fp32: PSNR", "no memory"),)
 
 
+def test_pairs_of_two_sizes_are_refused_before_anything_is_measured(tiny, pairs):
+    Image.fromarray(np.zeros((8, 16, 3), np.uint8)).save(pairs[1] / "b.png")
+    with pytest.raises(DataError, match=r"b\.png .*expected one shape"):
+        run(Plan(**QUICK | {"weights": tiny, "pairs": pairs}))
+
+
+def test_an_engine_that_lacks_a_package_only_when_it_runs_is_told_too(tiny, monkeypatch):
+    def run_it(self, degraded, stages):
+        raise MissingExtraError("ONNX needs packages that are not installed")
+
+    monkeypatch.setattr("mprnet.backends.eager.TorchBackend.run", run_it)
+    bench = run(Plan(**QUICK | {"weights": tiny}))
+    assert [line.case.engine for line in bench.lines] == ["straightforward"]
+    assert bench.skipped[0].reason == "ONNX needs packages that are not installed"
+
+
 def test_pairs_without_a_partner_are_refused_before_anything_is_measured(tiny, pairs):
     (pairs[1] / "b.png").unlink()
     with pytest.raises(DataError, match="b: no picture of this name in "):

@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from mprnet.checkpoints import save_checkpoint
+from mprnet.errors import ConfigError
 from mprnet.imaging import write_image
 from mprnet.network import MPRNet, MPRNetConfig
+from mprnet.restoration import Restorer
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +138,43 @@ def test_what_does_not_go_together_is_one_clear_line(command, pairs, arguments, 
     assert answer.code == 1
     assert message in answer.err
     assert answer.err.count("\n") == 1
+
+
+def test_the_engine_decides_on_which_device_beside_a_gpu_too(command, pairs, weights, tmp_path, monkeypatch):
+    opened = []
+
+    def from_pretrained(name, **options):
+        opened.append(options)
+        raise ConfigError("that is all")
+
+    monkeypatch.setattr(Restorer, "from_pretrained", from_pretrained)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
+    answer = command(
+        *("evaluate", "--task", "derain", "--dataset", "pairs", "--data", pairs, "--weights", weights),
+        *("--precision", "int8", "--report", tmp_path / "out"),
+    )
+    assert answer.err == "mprnet: that is all\n"
+    assert (opened[0]["precision"], opened[0].get("device")) == ("int8", None)
+
+
+def test_a_report_of_pictures_that_can_no_longer_be_measured_is_not_left_as_if_it_were_new(command, pairs, tmp_path):
+    arguments = ("evaluate", "--task", "derain", "--dataset", "pairs", "--data", pairs, "--method", "median")
+    arguments += ("--report", tmp_path / "out")
+    assert command(*arguments).code == 0
+    assert (tmp_path / "out" / "report.html").is_file()
+    for path in (pairs / "input").iterdir():
+        path.write_bytes(b"no picture")
+    answer = command(*arguments)
+    assert answer.code == 1
+    assert "report.html" not in answer.out
+    assert not (tmp_path / "out" / "report.html").exists()
+
+
+def test_a_set_may_have_the_name_of_a_column_of_the_paper(command, pairs, tmp_path):
+    named = pairs.rename(tmp_path / "average")
+    answer = command(
+        *("evaluate", "--task", "derain", "--dataset", "pairs", "--data", named, "--method", "median", "--limit", 1),
+        *("--report", tmp_path / "out"),
+    )
+    assert (answer.code, answer.err) == (0, "")

@@ -47,6 +47,28 @@ def test_eight_bits_are_calibrated_with_a_folder_of_clean_pictures(command, weig
     assert read_about(output)["stages"] == "1,2,3"
 
 
+def test_a_task_that_the_weights_do_not_say_is_written_and_another_one_refused(command, weights, tmp_path):
+    save_checkpoint(load_checkpoint(weights), bare := tmp_path / "bare.safetensors")
+    output = tmp_path / "network.pt2"
+    arguments = ("export", "--format", "torchexport", "--stage", "1", "-o", output, "--task", "derain", "--weights")
+    answer = command(*arguments, weights)
+    assert answer.code == 1
+    assert "has weights for 'denoise'; expected those for derain" in answer.err
+    assert command(*arguments, bare).code == 0
+    assert read_about(output)["task"] == "derain"
+
+
+@pytest.mark.parametrize("stage", ["2", "3", "all"])
+def test_stages_that_were_not_trained_are_refused(command, weights, tmp_path, stage):
+    first = tmp_path / "first.safetensors"
+    save_checkpoint(load_checkpoint(weights), first, metadata={"trained_stages": "1"})
+    output = tmp_path / "network.pt2"
+    answer = command("export", "--weights", first, "--format", "torchexport", "--stage", stage, "-o", output)
+    assert answer.code == 1
+    assert f"--stage is {stage}, but of this network only stages up to 1 were trained" in answer.err
+    assert not output.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -91,3 +91,10 @@ def test_without_lightning_one_line_names_what_to_install(command, recipe, monke
     answer = command("train", recipe)
     assert answer.code == 1
     assert answer.err == "mprnet: training needs lightning: pip install 'mprnet[train]'\n"
+
+
+def test_a_finished_run_that_looks_at_other_pictures_has_no_best_to_name(command, recipe):
+    assert command("train", recipe, "-o", "here").code == 0
+    answer = command("train", recipe, "-o", "here", "--resume", "--set", "validation.count=1")
+    assert (answer.code, answer.err) == (0, "")
+    assert "no step was left to train" in answer.out.splitlines()[-1]

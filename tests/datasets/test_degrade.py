@@ -9,7 +9,7 @@ from PIL import Image, ImageCms
 import mprnet.datasets.degrade
 from mprnet.datasets import degrade_folder, pair_folders
 from mprnet.degradation import GaussianNoise, Rain, make_degradation
-from mprnet.errors import DataError, ImageError
+from mprnet.errors import DataError, ImageError, MissingExtraError
 from mprnet.network import TASKS
 
 NOISE = GaussianNoise((20, 20))
@@ -98,6 +98,19 @@ def test_what_exists_is_kept_unless_overwritten(clean, tmp_path):
     assert not (out / "input/c.png").exists()
     assert len(degrade_folder(clean, out, NOISE, seed=1, overwrite=True).pairs) == 3
     assert (out / "input/a.png").read_bytes() != before
+
+
+def test_a_picture_that_needs_an_extra_does_not_stop_the_others(clean, tmp_path, monkeypatch):
+    def read(path):
+        if path.stem == "b":
+            raise MissingExtraError("HEIF needs pip install 'mprnet[heif]'")
+        return original(path)
+
+    original = mprnet.datasets.degrade.read_rgb_picture
+    monkeypatch.setattr(mprnet.datasets.degrade, "read_rgb_picture", read)
+    report = degrade_folder(clean, tmp_path / "out", NOISE)
+    assert [pair.name for pair in report.pairs] == ["a", "c"]
+    assert report.failed == {clean / "b.jpg": "HEIF needs pip install 'mprnet[heif]'"}
 
 
 def test_one_bad_picture_does_not_stop_the_others(clean, tmp_path):

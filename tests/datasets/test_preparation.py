@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+import mprnet.datasets.preparation
 from mprnet.datasets import pair_folders, prepare, read_rgb
 from mprnet.datasets.preparation import LOG, GridCrops, RandomCrops, Step
 from mprnet.errors import ConfigError, DataError
@@ -275,9 +276,39 @@ def test_a_set_that_lies_as_input_and_target_is_not_written_into(tmp_path: Path,
     for side in ("input", "target"):
         save(f"{side}/1.png", height=24, width=24)
     before = contents(tmp_path)
-    with pytest.raises(DataError, match="input was not made by"):
-        prepare("gopro", tmp_path, tmp_path, crops=GRID, allow_partial=True)
+    with pytest.raises(DataError, match="is the set itself, where what is made would be taken for it"):
+        prepare("gopro", tmp_path, tmp_path / "input" / "..", crops=GRID, allow_partial=True)
     assert contents(tmp_path) == before
+
+
+def test_pairs_that_it_did_not_make_are_not_added_to(gopro: Path, tmp_path: Path, save: Callable[..., Path]) -> None:
+    save("out/input/1.png", height=24, width=24)
+    with pytest.raises(DataError, match="input was not made by"):
+        prepare("gopro", gopro, tmp_path / "out", crops=GRID, allow_partial=True)
+    assert [path.name for path in (tmp_path / "out").rglob("*")] == ["input", "1.png"]
+
+
+@pytest.mark.parametrize("source", [".", "Rain14000"])
+def test_a_set_is_not_prepared_into_itself(rain: Path, source: str) -> None:
+    before = contents(rain)
+    with pytest.raises(DataError, match="is the set itself, where what is made would be taken for it"):
+        prepare("rain14000", rain / source, rain / "Rain14000", allow_partial=True)
+    assert contents(rain) == before
+
+
+def test_windows_is_asked_for_no_more_processes_than_it_can_wait_for(
+    gopro: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Asked(Exception):  # noqa: N818
+        pass
+
+    def pool(workers: int, *_: object, **__: object) -> None:
+        raise Asked(workers)
+
+    monkeypatch.setattr(mprnet.datasets.preparation, "ProcessPoolExecutor", pool)
+    monkeypatch.setattr(mprnet.datasets.preparation, "_MOST_WORKERS", 3)
+    with pytest.raises(Asked, match="3"):
+        prepare("gopro", gopro, tmp_path / "out", crops=GRID, workers=64, allow_partial=True)
 
 
 def test_the_log_names_settings_and_finished_pictures(gopro: Path, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -146,8 +148,22 @@ def test_a_short_path_is_sampled_as_often_as_it_needs(draw, photograph):
     few, all_of_them = (MotionBlur(**settings, exposures=exposures)(clean, draw()) for exposures in (None, 12))
     assert torch.equal(few, all_of_them)
     among_long_ones = MotionBlur(**(settings | {"extent_px": (5, 24)}))
-    path = torch.linspace(0, 1, 58)[None, :, None]
-    assert [len(among_long_ones._few(path * px)) for px in (1, 5, 10, 24, 30)] == [9, 12, 24, 58, 58]
+    path = torch.linspace(0, 1, 58)[None, :, None] * torch.tensor([1.0, 0.5, 0])
+    few = [among_long_ones._few(path * px, torch.zeros(1, 2), (64, 64)).shape for px in (1, 5, 10, 24, 30)]
+    assert few == [(1, number, 3) for number in (9, 12, 24, 58, 58)]
+
+
+def test_a_roll_shows_a_large_picture_blurred_and_not_several_times_over():
+    blur, path = MotionBlur(), torch.zeros(1, 58, 3)
+    path[0, :, :2] = 3 * torch.linspace(0, 1, 58)[:, None]
+    path[0, :, 2] = 0.02 * torch.linspace(0, 1, 58)
+    few = blur._few(path, torch.tensor([[100.0, -50.0]]), (3000, 4000))
+    corner = math.hypot(2100, 1550)
+    steps = few.diff(dim=1).abs()[0]
+    assert float(steps[:, 0].max() + corner * steps[:, 2].max()) < 1.1
+    torch.testing.assert_close(few[:, [0, -1]], path[:, [0, -1]])
+    assert blur._few(path, torch.zeros(1, 2), (64, 64)).shape == (1, 9, 3)
+    assert MotionBlur(exposures=58)._few(path, torch.zeros(1, 2), (3000, 4000)) is path
 
 
 def test_a_share_is_compressed(draw):

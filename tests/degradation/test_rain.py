@@ -222,3 +222,10 @@ def test_rain_is_compressed_and_dry_pictures_are_not(draw, photograph):
     rainy, dry = (Rain(**stored, dry_share=share)(clean, draw()) for share in (0, 1))
     assert torch.allclose(rainy * 255, (rainy * 255).round(), atol=1e-3)
     assert torch.equal(dry, clean)
+
+
+def test_layers_of_8_bits_give_the_rain_of_those_of_floats(draw):
+    layer = torch.randint(0, 256, (20, 30), generator=draw(3), dtype=torch.uint8)
+    clean = torch.rand(4, 3, 24, 24, generator=draw(4))
+    floats, bits = (RainLayers((kept,), enlarged_share=0.5)(clean, draw(5)) for kept in (layer / 255, layer.numpy()))
+    assert torch.equal(floats, bits)

@@ -11,6 +11,7 @@ import sys
 from statistics import fmean
 
 import pytest
+import torch
 
 from mprnet.errors import DataError
 from mprnet.evaluation.averages import PictureMeans, Processes, shared_work
@@ -93,3 +94,12 @@ def test_pictures_with_other_measures_are_not_averaged_in_silence():
     means.add("b", {"psnr": 30.0})
     with pytest.raises(DataError, match="b has psnr; expected psnr, ssim as for the others"):
         means.compute()
+
+
+def test_each_process_takes_a_gpu_of_its_own(monkeypatch):
+    taken = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    with shared_work():
+        assert taken == [1]

@@ -21,7 +21,7 @@ from mprnet.datasets import degrade_folder
 from mprnet.datasets.benchmarks import Benchmark
 from mprnet.datasets.layouts import ItemPictures
 from mprnet.degradation import GaussianNoise
-from mprnet.errors import ConfigError, DataError, ImageError
+from mprnet.errors import ConfigError, DataError, ImageError, MissingExtraError
 from mprnet.evaluation.benchmark import (
     Method,
     Run,
@@ -502,3 +502,32 @@ def test_two_processes_share_the_pictures_and_get_the_mean_of_one(tmp_path):
     stored = json.loads((tmp_path / "out" / "results.json").read_text())
     assert list(stored["images"]) == ["0", "1", "2"]
     assert list((tmp_path / "out").glob("*.jsonl")) == []
+
+
+def test_the_record_is_of_the_versions_that_measured(tmp_path, monkeypatch):
+    def run(torch_version, **options):
+        monkeypatch.setattr("mprnet.evaluation.benchmark._environment", lambda _: {"torch": torch_version})
+        return evaluate(Run(benchmark(3), halving()), tmp_path, **options).environment["torch"]
+
+    assert run("1", limit=1) == "1"
+    assert run("2", limit=1) == "1"  # which measured nothing
+    assert run("3") == "1; 3"
+    assert json.loads((tmp_path / "results.json").read_text())["environment"] == {"torch": "1; 3"}
+    assert run("4", overwrite=True) == "4"
+
+
+def test_what_an_interrupted_run_measured_keeps_its_versions(tmp_path, monkeypatch):
+    def stop(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mprnet.evaluation.benchmark._environment", lambda _: {"torch": "1"})
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(Run(benchmark(2), halving()), tmp_path, watch=stop)
+    monkeypatch.setattr("mprnet.evaluation.benchmark._environment", lambda _: {"torch": "2"})
+    assert evaluate(Run(benchmark(2), halving()), tmp_path).environment == {"torch": "1; 2"}
+
+
+def test_a_picture_that_needs_an_extra_leaves_the_others_to_be_measured():
+    results = evaluate(Run(benchmark(1, phone=MissingExtraError("HEIF needs pip install 'mprnet[heif]'")), halving()))
+    assert list(results.images) == ["a"]
+    assert "mprnet[heif]" in results.failed["phone"]

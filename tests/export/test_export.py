@@ -185,6 +185,23 @@ def test_asking_what_a_file_says_of_itself_runs_nothing_in_it(archive, capfd):
     assert capfd.readouterr().out == ""
 
 
+def test_asking_what_an_onnx_says_of_itself_computes_nothing_of_its_constants(tmp_path):
+    onnx = pytest.importorskip("onnx", reason="this format needs pip install 'mprnet[onnx]'")
+    pytest.importorskip("onnxruntime", reason="this format needs pip install 'mprnet[onnx]'")
+    side = onnx.helper.make_tensor("side", onnx.TensorProto.INT64, [2], [2**21, 2**21])
+    value = onnx.helper.make_tensor("value", onnx.TensorProto.FLOAT, [1], [1.0])
+    nodes = [onnx.helper.make_node("ConstantOfShape", ["side"], ["large"], value=value)]  # 16 TiB
+    out = onnx.helper.make_tensor_value_info("large", onnx.TensorProto.FLOAT, [2**21, 2**21])
+    model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "evil", [], [out], [side]))
+    model.metadata_props.add(key="mprnet.task", value="derain")
+    path = tmp_path / "evil.onnx"
+    onnx.save(model, path)
+    assert read_about(path) == {"task": "derain"}
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(ConfigError, match=r"evil\.onnx does not say what it is"):
+        read_about(path)
+
+
 @pytest.mark.parametrize(
     "entries",
     [

@@ -74,6 +74,14 @@ def test_times_that_are_no_whole_milliseconds_do_not_add_up_to_an_error():
     assert sum(one.duration_ms for one in found.frames) == pytest.approx(30 * 33.4, abs=1)
 
 
+@pytest.mark.parametrize(("duration_ms", "each"), [(33.4, 33.4), (1000 / 60, 20), (10, 10), (0, 0)])
+def test_times_finer_than_those_of_a_gif_do_not_add_up_and_none_is_shown_for_longer(duration_ms, each):
+    made = [Frame(frame(number % 3), duration_ms) for number in range(30)]
+    found = [one.duration_ms for one in read_frames(written(made, "GIF")).frames]
+    assert sum(found) == pytest.approx(30 * each, abs=5)
+    assert duration_ms <= 10 or min(found) >= 20  # what is shorter, browsers show for 100 ms
+
+
 def test_a_file_of_one_picture_is_one_frame():
     file = io.BytesIO()
     write_image(frame(0), file, format="tiff")

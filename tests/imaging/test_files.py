@@ -305,7 +305,7 @@ def test_an_interrupted_write_leaves_nothing(error, pixels, tmp_path, monkeypatc
     [
         ("a.psd", "ends in '.psd'; expected one of .png"),
         ("none/a.png", "No such file"),
-        ("file.txt/a.png", "Not a directory"),
+        ("file.txt/a.png", "file.txt is no folder"),
         ("x" * 252 + ".png", "File name too long"),
         (".", "ends in ''"),
     ],

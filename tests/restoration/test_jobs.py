@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from PIL import Image
 from mprnet.errors import ConfigError
 from mprnet.files import _MACHINE
 from mprnet.imaging import FORMATS
-from mprnet.restoration import Job, PictureOptions, Skipped, jobs, pictures, restore_files
+from mprnet.restoration import Job, PictureOptions, Skipped, jobs, pictures, plan, restore_files
 from mprnet.restoration.journal import NAME, sha256_of
 
 OVERWRITE = PictureOptions(overwrite=True)
@@ -728,10 +729,11 @@ def test_a_video_that_is_given_goes_to_its_own_program_and_one_in_a_folder_is_le
         (folder / name).write_text("film")
     seen = []
 
-    def restore_video(restorers, source, target, *, progress, **more):
+    def restore_video(restorers, source, target, *, progress, commit, **more):
         seen.append((restorers, source, target, more))
         target.parent.mkdir(exist_ok=True)  # the picture may not be written yet
         target.write_text("restored")
+        commit(target)
         progress(1, 2)
 
     monkeypatch.setattr(jobs, "restore_video", restore_video)
@@ -810,3 +812,85 @@ def test_a_log_that_cannot_be_written_is_what_the_reason_names(restorer, folder)
         f"{Path('out', 'a.png')} does not come into the log: {Path('file', 'log.jsonl')} cannot be written: "
     )
     assert files() == ["a.png", "file"]
+
+
+@pytest.mark.parametrize("blocked", ["a file", "a folder"])
+def test_an_output_that_cannot_be_written_is_found_before_the_work(restorer, folder, monkeypatch, blocked):
+    draw("in/deep/a.png")
+    (folder / "out").mkdir()
+    if blocked == "a file":
+        (folder / "out/deep").touch()
+        reason = f"{Path('out', 'deep')} is no folder"
+    else:
+        allowed = os.access
+        monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "out" and allowed(path, mode))
+        reason = "out may not be written to"
+    assert reasons(restore_files(restorer, ["in"], "out"))[0].endswith(f"cannot be written: {reason}")
+    assert restorer.calls == []
+
+
+def test_a_log_that_may_not_be_written_is_one_line_before_the_work(restorer, folder, monkeypatch):
+    draw("a.png")
+    restore_files(restorer, ["a.png"], log="log.jsonl", options=OVERWRITE)
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "log.jsonl" and allowed(path, mode))
+    with pytest.raises(ConfigError, match=r"log\.jsonl may not be written to; choose another place for it"):
+        restore_files(restorer, ["a.png"], log="log.jsonl", options=OVERWRITE)
+
+
+def test_a_strip_of_what_stood_there_before_is_made_anew(restorer, folder):
+    draw("in/a.png")
+    restore_files(restorer, ["in"], "out", options=PictureOptions(compare=True, strength=0.5))
+    old = (folder / "out/a_compare.jpg").stat()
+    os.utime("out/a_compare.jpg", ns=(old.st_atime_ns, old.st_mtime_ns - 10**9))  # clocks of file systems are coarse
+    restore_files(restorer, ["in"], "out", options=OVERWRITE)
+    compare = PictureOptions(compare=True)
+    assert len(restore_files(restorer, ["in"], "out", options=compare).restored) == 1
+    assert (folder / "out/a_compare.jpg").stat().st_mtime_ns > old.st_mtime_ns - 10**9
+    assert len(restore_files(restorer, ["in"], "out", options=compare).skipped) == 1
+
+
+def test_what_videos_are_written_with_decides_nothing_of_pictures_and_the_other_way_round(
+    restorer, folder, monkeypatch
+):
+    draw("a.png")
+    (folder / "clip.mkv").write_text("film")
+
+    def restore_video(restorers, source, target, *, commit, **more):
+        target.write_text("restored")
+        commit(target)
+
+    monkeypatch.setattr(jobs, "restore_video", restore_video)
+    inputs = ["a.png", "clip.mkv"]
+    restore_files(restorer, ["a.png"], "out")  # makes the folder
+    restore_files(restorer, inputs, "out")
+    crf = restore_files(restorer, inputs, "out", crf=17)
+    assert [done.source.name for done in crf.skipped] == ["a.png"]
+    assert "restored with other settings" in reasons(crf)[0]
+    quality = restore_files(restorer, inputs, "out", options=PictureOptions(quality=90))
+    assert [done.source.name for done in quality.skipped] == ["clip.mkv"]
+    assert "restored with other settings" in reasons(quality)[0]
+
+
+def test_names_that_this_machine_takes_for_one_are_told_apart(restorer, folder, monkeypatch):
+    draw("a/IMG.png", "b/img.png", "c/caf\u00e9.png", "d/cafe\u0301.png")
+    inputs = ["a/IMG.png", "b/img.png", "c/caf\u00e9.png", "d/cafe\u0301.png"]
+    monkeypatch.setattr(plan, "_FOLDS", True)
+    report = restore_files(restorer, inputs, "out", options=OVERWRITE)
+    assert [str(failure.source) for failure in report.failures] == [str(Path(inputs[1])), str(Path(inputs[3]))]
+    assert "give them different output folders" in reasons(report)[0]
+    monkeypatch.setattr(plan, "_FOLDS", False)
+    assert len(restore_files(restorer, inputs, "other").restored) == 4
+
+
+def test_the_stage_of_a_video_that_was_begun_is_kept(restorer, folder, monkeypatch):
+    film = SimpleNamespace(frames=2, size_hw=(8, 8))
+    monkeypatch.setattr(jobs, "VideoReader", lambda _: film)
+    asked = []
+    monkeypatch.setattr(jobs, "restore_video", lambda *_, stage, commit, **more: asked.append(stage))
+    (folder / "clip.mkv").write_text("film")
+    options = PictureOptions(stage="auto", budget_seconds=4)
+    for begun in (None, 3):
+        monkeypatch.setattr(jobs, "begun_stage", lambda *_, begun=begun, **__: begun)
+        restore_files(restorer, ["clip.mkv"], "out", options=options)
+    assert asked == [2, 3]

@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms, features
 
 from mprnet.errors import ConfigError, ImageError
 from mprnet.imaging import Picture, read_frames, read_image, write_image
@@ -122,6 +122,24 @@ def test_every_frame_of_an_animation_is_restored_and_its_time_kept(inverter, ani
     assert [call[2] for call in inverter.calls] == [2, 2, 2]  # each frame has a third of the budget
     assert seen == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1])
     assert (tmp_path / "b_compare.jpg").exists()
+
+
+def test_the_strip_of_an_animation_has_its_profile(inverter, tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "lime")]
+    frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:], icc_profile=profile)
+    restore_picture([inverter], tmp_path / "a.webp", tmp_path / "b.webp", options=PictureOptions(compare=True))
+    with Image.open(tmp_path / "b_compare.jpg") as strip:
+        assert strip.info["icc_profile"] == profile
+
+
+@pytest.mark.parametrize("format_", ["avif", "webp"])
+def test_a_pillow_without_a_format_is_told_before_the_work(inverter, tmp_path, monkeypatch, format_):
+    monkeypatch.setattr(features, "check", lambda _: False)
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.png")
+    with pytest.raises(ImageError, match=f"this Pillow was built without {format_.upper()}"):
+        restore_picture([inverter], tmp_path / "a.png", tmp_path / f"b.{format_}")
+    assert inverter.calls == []
 
 
 def test_an_animation_is_not_worked_on_for_a_format_that_holds_none(inverter, animated, tmp_path):

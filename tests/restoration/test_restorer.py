@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -428,8 +430,25 @@ def test_what_pictures_took_refines_what_is_expected(make_network, monkeypatch):
     clock = iter(range(0, 10**6, 10))
     monkeypatch.setattr("mprnet.restoration.restorer.time.perf_counter", lambda: next(clock))
     restorer = Restorer(make_network())
-    restorer(torch.rand(3, 128, 128))
+    for _ in range(2):  # the first prepares the engine
+        restorer(torch.rand(3, 128, 128))
     assert restorer.seconds((128, 128), 3) == pytest.approx(10)
+
+
+def test_the_time_of_converting_the_network_is_not_taken_for_that_of_a_stage(make_network):
+    restorer = Restorer(make_network())
+    computed = []
+
+    def run(degraded, stages):
+        if stages not in computed:  # as an engine that converts the network for each set of stages
+            computed.append(stages)
+            time.sleep(0.5)
+        return tuple(degraded.clone() for _ in stages)
+
+    restorer.backend.run = run
+    assert restorer.choose_stage((128, 128), 0.2) == 3
+    restorer(torch.rand(3, 128, 128), stage=3)
+    assert restorer.choose_stage((128, 128), 0.2) == 3
 
 
 def test_the_tile_follows_the_memory_that_is_free(make_network, monkeypatch):

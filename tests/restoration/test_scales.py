@@ -154,3 +154,15 @@ def test_coarse_rain_goes_at_a_smaller_size_alone():
     assert what_stays(12, scales=1) > 0.8
     assert what_stays(12, scales=3) < 0.6
     assert what_stays(6, scales=1) < 0.6  # since the ninth edition
+
+
+def test_each_stage_begins_at_the_smallest_size_with_itself(darker, draw):
+    restorer, seen = darker(scales=2), []
+    restorer.backend.run = lambda tile, stages: tuple(tile - stage / 20 for stage in stages)
+    picture = 0.5 + draw(3, 16, 24) / 2
+    outputs = restorer.stages(picture, progress=seen.append)
+    for stage, restored in enumerate(outputs.computed, 1):
+        torch.testing.assert_close(restored, restorer(picture, stage=stage), rtol=0, atol=0)
+        torch.testing.assert_close(restored, picture - stage / 10, rtol=0, atol=1e-6)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1

@@ -7,6 +7,7 @@ import sys
 import tracemalloc
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,10 +15,11 @@ import torch
 
 from mprnet.backends import open_backend
 from mprnet.errors import ConfigError, ImageError, VideoError
+from mprnet.imaging import video
 from mprnet.imaging.video import VideoReader
 from mprnet.network import MPRNet, MPRNetConfig
 from mprnet.restoration import videos
-from mprnet.restoration.videos import restore_video
+from mprnet.restoration.videos import begun_stage, restore_video
 
 av = pytest.importorskip("av", reason="videos need PyAV: pip install 'mprnet[video]'")
 
@@ -332,6 +334,43 @@ def test_an_interrupted_run_goes_on_with_the_next_segment(stop, make_clip, tmp_p
     assert len(again.seen) == 12 - stop // 3 * 3
     assert_same(target, tmp_path / "whole.mp4")
     assert hidden(tmp_path) == []
+
+
+def test_the_stage_of_segments_that_wait_is_known_again(make_clip, tmp_path):
+    source, target = make_clip(), tmp_path / "out.mp4"
+    long = make_clip("long.mp4", pts=tuple(range(0, 60 * 512, 512)))
+    assert begun_stage([Plain()], source, target) is None
+    with pytest.raises(StopError):
+        restore_video([Plain(stop_after(50))], long, target, stage=2)
+    assert begun_stage([Plain()], long, target) == 2
+    assert begun_stage([Plain()], long, target, crf=30) is None
+    assert begun_stage([Plain()], source, target) is None
+
+
+def test_a_video_has_its_name_when_it_is_written_down_and_not_before(make_clip, tmp_path):
+    source, target = make_clip(), tmp_path / "out.mp4"
+
+    def stop(unfinished):
+        assert unfinished.stat().st_size > 0
+        assert not target.exists()
+        raise StopError
+
+    with pytest.raises(StopError):
+        restore_video([Plain()], source, target, commit=stop)
+    assert not target.exists()
+    restore_video([again := Plain()], source, target)
+    assert again.seen == []
+    assert times(target) == times(source)
+
+
+def test_sound_of_a_codec_that_nobody_knows_is_left_out_beside_other_sound():
+    known = SimpleNamespace(type="audio", codec_context="aac")
+    unknown = SimpleNamespace(type="audio", codec_context=None)
+    text = SimpleNamespace(type="subtitle", codec_context="mov_text")
+    kept = video._kept(SimpleNamespace(audio=[known, unknown], subtitles=[text]), Path("a.mov"))
+    assert kept == [known, text]
+    with pytest.raises(VideoError, match=r"a\.mov has sound of a codec that FFmpeg does not know"):
+        video._kept(SimpleNamespace(audio=[unknown], subtitles=[text]), Path("a.mov"))
 
 
 def test_a_run_stopped_before_joining_only_joins(make_clip, tmp_path, monkeypatch):

@@ -4,10 +4,12 @@ import csv
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -296,9 +298,50 @@ def test_training_leaves_the_caller_s_random_numbers_and_signals_alone(tiny, tmp
 
 def test_a_folder_with_a_run_is_not_overwritten(finished, tiny):
     before = (finished / "last.ckpt").read_bytes()
-    with pytest.raises(TrainingError, match="already holds a run; resume it, or choose another folder"):
+    with pytest.raises(TrainingError, match=r"already holds last\.ckpt; resume that run, or choose another folder"):
         train(training.load_recipe(tiny), finished)
     assert (finished / "last.ckpt").read_bytes() == before
+
+
+@pytest.mark.parametrize("kept", ["last.safetensors", "best.safetensors", "best.ckpt"])
+def test_weights_that_a_run_left_are_not_overwritten_either(finished, tiny, kept):
+    for path in finished.iterdir():
+        if path.name.startswith(("last.", "best.")) and path.name != kept:
+            path.unlink()
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    with pytest.raises(TrainingError, match=f"already holds {re.escape(kept)}"):
+        train(training.load_recipe(tiny), finished)
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
+
+
+def test_a_full_disk_is_one_line(tiny, tmp_path, monkeypatch):
+    def save(state, path):
+        Path(path).write_bytes(b"half of it")
+        raise RuntimeError(
+            "[enforce fail at inline_container.cc:672] . PytorchStreamWriter failed writing file data/3\n…"
+        )
+
+    monkeypatch.setattr(torch, "save", save)
+    with pytest.raises(CheckpointError, match=r"best\.ckpt cannot be written: .*failed writing file data/3$"):
+        train(training.load_recipe(tiny), tmp_path / "run")
+    assert not list((tmp_path / "run").glob("*.ckpt*"))
+
+
+@pytest.mark.parametrize(
+    ("failure", "message", "is_kept"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), "a smaller data.batch or data.crop_px", False),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), "fewer data.workers", True),
+    ],
+)
+def test_too_little_memory_is_one_line(tiny, tmp_path, monkeypatch, failure, message, is_kept):
+    def loss(*_):
+        raise failure
+
+    monkeypatch.setattr(module, "restoration_loss", loss)
+    with pytest.raises(TrainingError, match=message):
+        train(training.load_recipe(tiny), tmp_path / "run")
+    assert (tmp_path / "run" / "last.ckpt").exists() == is_kept
 
 
 def test_there_must_be_a_run_to_resume(tiny, tmp_path):

@@ -16,7 +16,7 @@ from torch import Tensor
 from mprnet.backends.cache import LARGEST_BYTES, compiled_dir, prune_compiled
 from mprnet.backends.eager import bytes_per_pixel
 from mprnet.backends.graph import is_local
-from mprnet.backends.precision import DTYPES
+from mprnet.backends.precision import DTYPES, float32_products
 from mprnet.errors import ConfigError
 from mprnet.network import MPRNet, fold
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+
+_MOST_VARIANTS = 64
+"""How many compiled forms of the network torch keeps, of all sizes, precisions and stages; by itself, 8."""
 
 _COMPILERS = {"win32": "cl", "darwin": "clang++"}
 """What torch calls where `CXX` names nothing, by system; g++ elsewhere."""
@@ -82,7 +85,8 @@ class CompiledBackend:
     def run(self, degraded: Tensor, stages: tuple[int, ...]) -> tuple[Tensor, ...]:
         """Restore pictures that are padded already, as `Backend` says."""
         moved = degraded.to(self.device, torch.float32, memory_format=torch.channels_last)
-        with _quiet():
+        kept = torch._dynamo.config.patch(recompile_limit=_MOST_VARIANTS)
+        with _quiet(), kept, float32_products(self.precision, self.device):
             pictures = self._network(moved, stages)
         # What a CUDA graph returns lies in memory that its next run writes to.
         return tuple(picture.to(degraded.device, copy=True) for picture in pictures)

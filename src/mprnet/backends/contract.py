@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 BackendName = Literal["auto", "torch", "compile", "openvino", "onnx"]
 """The engines; `auto` stands for whichever is fastest here."""
 
-Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
-"""What convolutions compute with; `auto` stands for the fastest that keeps the quality."""
+Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16", "int8"]
+"""What convolutions compute with; `auto` stands for the fastest that keeps the quality. tf32 is fp32 of GPUs with the
+factors of products cut to 19 bits."""
 
 
 class Backend(Protocol):
@@ -23,7 +24,7 @@ class Backend(Protocol):
 
     Attributes:
         name: `torch`, `compile`, `openvino` or `onnx`; never `auto`.
-        precision: `fp32`, `bf16`, `fp16` or `int8`; never `auto`.
+        precision: `fp32`, `tf32`, `bf16`, `fp16` or `int8`; never `auto`.
         device: where it computes.
     """
 

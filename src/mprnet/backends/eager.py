@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mprnet.backends.precision import DTYPES
+from mprnet.backends.precision import DTYPES, float32_products
 from mprnet.network import MPRNet, MPRNetConfig, fold
 from mprnet.network.blocks import ChannelAttention
 from mprnet.network.folding import Convolution, FoldedCAB
@@ -61,7 +61,8 @@ class TorchBackend:
     def run(self, degraded: Tensor, stages: tuple[int, ...]) -> tuple[Tensor, ...]:
         """Restore pictures that are padded already, as `Backend` says."""
         moved = degraded.to(self.device, torch.float32, memory_format=self._memory_format)
-        pictures = self._network(moved, stages)
+        with float32_products(self.precision, self.device):
+            pictures = self._network(moved, stages)
         return tuple(picture.to(degraded.device) for picture in pictures)
 
     def bytes_per_pixel(self, stage: int) -> int:

@@ -55,10 +55,11 @@ class OnnxBackend:
         if precision != "fp32":
             raise ConfigError(f"precision is {precision!r}; expected fp32 with ONNX Runtime")
         _runtime()
+        _check_exporter()
         self.precision = precision
         self.device = torch.device("cpu")
         self._is_local = is_local(model)
-        self._model = copy.deepcopy(model) if self._is_local else model
+        self._model = copy.deepcopy(model)  # which is converted later, as it is now
         self._notice = notice
         self._key: object = None
         self._session: Any = None
@@ -105,7 +106,7 @@ class OnnxBackend:
         folder = cached(name, make, self._notice)
         try:
             session = load(folder)
-        except _failures(runtime):  # the file is damaged
+        except _failures(runtime):  # the file is damaged, or gone
             shutil.rmtree(folder, ignore_errors=True)
             session = load(cached(name, make))
         self._key, self._session = (stages, size_hw), session
@@ -115,7 +116,8 @@ class OnnxBackend:
 def _failures(runtime: Any) -> tuple[type[Exception], ...]:
     """Return what ONNX Runtime raises: classes with no base of their own."""
     state = runtime.capi.onnxruntime_pybind11_state
-    return (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.RuntimeException)
+    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "RuntimeException")
+    return tuple(getattr(state, name) for name in names)
 
 
 def to_onnx(program: ExportedProgram, outputs: Sequence[str]) -> torch.onnx.ONNXProgram:
@@ -128,11 +130,7 @@ def to_onnx(program: ExportedProgram, outputs: Sequence[str]) -> torch.onnx.ONNX
     Raises:
         MissingExtraError: what translates is not installed.
     """
-    try:
-        for package in ("onnx", "onnxscript"):
-            importlib.import_module(package)
-    except ImportError as error:
-        raise MissingExtraError("ONNX needs packages that are not installed; pip install 'mprnet[onnx]'") from error
+    _check_exporter()
     registry = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = registry.level
     registry.setLevel(logging.ERROR)  # it would miss torchvision, which nothing here uses
@@ -152,6 +150,14 @@ def to_onnx(program: ExportedProgram, outputs: Sequence[str]) -> torch.onnx.ONNX
     if written is None:  # what torch says it may return, though not for a graph
         raise RuntimeError("torch gave no ONNX network")
     return written
+
+
+def _check_exporter() -> None:
+    try:
+        for package in ("onnx", "onnxscript"):
+            importlib.import_module(package)
+    except ImportError as error:
+        raise MissingExtraError("ONNX needs packages that are not installed; pip install 'mprnet[onnx]'") from error
 
 
 def _runtime() -> Any:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import get_args
+import contextlib
+from typing import TYPE_CHECKING, get_args
 
 import torch
 
 from mprnet.backends.contract import Precision
 from mprnet.errors import ConfigError
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """What torch calls the precisions that it computes with."""
 
 _MATRIX_UNITS = ("avx512_bf16", "amx_bf16")
@@ -41,6 +45,10 @@ def choose_precision(precision: Precision, device: torch.device) -> str:
         raise ConfigError(f"precision is {precision!r}; expected one of {', '.join(get_args(Precision))}")
     if precision == "fp16" and device.type == "cpu":
         raise ConfigError("precision is 'fp16', which processors are slow with; expected it on a GPU, or bf16")
+    if precision == "tf32" and device.type != "cuda":
+        raise ConfigError(
+            f"precision is 'tf32', which GPUs of CUDA compute with, and device is '{device}'; expected fp32"
+        )
     if precision == "int8" and device.type != "cpu":
         raise ConfigError(
             f"precision is 'int8', which processors compute with, and device is '{device}'; expected fp16"
@@ -50,3 +58,19 @@ def choose_precision(precision: Precision, device: torch.device) -> str:
     if device.type == "cuda":
         return "fp16"
     return "bf16" if device.type == "cpu" and has_quick_bf16() else "fp32"
+
+
+@contextlib.contextmanager
+def float32_products(precision: str, device: torch.device) -> Iterator[None]:
+    """Let GPUs shorten the factors of float32 products for `tf32` alone; torch does it for convolutions by itself."""
+    if device.type != "cuda":
+        yield
+        return
+    # torch's newer names for these, `fp32_precision`, leave it in a state that its own export refuses.
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.allow_tf32 = matmul.allow_tf32 = precision == "tf32"
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32, matmul.allow_tf32 = before

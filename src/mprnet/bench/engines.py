@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mprnet.backends import open_backend
-from mprnet.bench.peak import float32_products, synchronize
+from mprnet.bench.peak import synchronize
 from mprnet.bench.results import STRAIGHTFORWARD
 from mprnet.bench.straightforward import Straightforward
 
@@ -31,7 +31,7 @@ class Engine:
     Args:
         model: the network, which is copied.
         name: `straightforward`, or that of a backend.
-        precision: as for a backend, or `tf32`.
+        precision: as for a backend.
         stage: 1, 2 or 3, where the network is left.
         device: where to compute.
         int8: the quantized network of these weights, where there is one.
@@ -47,13 +47,11 @@ class Engine:
         self.precision = precision
         self.stage = stage
         self.device = device
-        with float32_products(precision):
-            self.backend = _opened(copy.deepcopy(model), name, precision, device, int8)
+        self.backend = _opened(copy.deepcopy(model), name, precision, device, int8)
 
     def run(self, degraded: Tensor) -> Tensor:
         """Return the picture of the stage, as `mprnet.backends.Backend.run` does."""
-        with float32_products(self.precision):
-            return self.backend.run(degraded, (self.stage,))[0]
+        return self.backend.run(degraded, (self.stage,))[0]
 
     def seconds(self, degraded: Tensor) -> float:
         """Return what a run takes."""
@@ -75,7 +73,7 @@ def _opened(model: MPRNet, name: str, precision: str, device: torch.device, int8
     return open_backend(
         model,
         name=name,  # type: ignore[arg-type] # checked there
-        precision="fp32" if precision == "tf32" else precision,  # type: ignore[arg-type] # likewise
+        precision=precision,  # type: ignore[arg-type] # likewise
         device=device,
         int8=int8,
     )

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from mprnet.imaging import Pixels
 
 _LIBRARIES = ("torch", "openvino", "onnxruntime")
+_FAILURES = (MPRNetError, OutOfMemory, RuntimeError)
+"""What keeps one engine from being measured, and not the others."""
 
 
 class Progress(NamedTuple):
@@ -180,7 +182,7 @@ class _Run:
             self._tell(f"{case}: preparing", macs / parts)
             try:
                 first_seconds = _prepared(engine, degraded)
-            except (OutOfMemory, RuntimeError) as failure:
+            except _FAILURES as failure:
                 self._skipped.append(Skipped(str(case), _first_line(failure)))
                 self._done += macs * (1 - 1 / parts)
             else:
@@ -192,7 +194,7 @@ class _Run:
                 try:
                     with watched():
                         entrant.seconds.append(entrant.engine.seconds(degraded))
-                except (OutOfMemory, RuntimeError) as failure:
+                except _FAILURES as failure:
                     self._skipped.append(Skipped(str(entrant.case), _first_line(failure)))
                     self._done += entrant.macs * (self._plan.runs - number - 1 + self._plan.memory) / parts
                     self._entrants.remove(entrant)
@@ -229,7 +231,7 @@ class _Run:
                     psnr_db[base] = self._psnr(Engine(network.model, *base, self._device))
                 if key not in psnr_db:
                     psnr_db[key] = self._psnr(engine)
-            except (OutOfMemory, RuntimeError) as failure:  # its times hold
+            except _FAILURES as failure:  # its times hold
                 self._skipped.append(Skipped(f"{entrant.case}: PSNR", _first_line(failure)))
             else:
                 entrant.psnr_change_db = psnr_db[key] - psnr_db[base]
@@ -279,7 +281,15 @@ def _read_pairs(paths: tuple[Path, Path] | None) -> list[tuple[Pixels, Pixels]]:
     pairing = pair_pictures(*paths)
     for name, reason in pairing.unpaired.items():
         raise DataError(f"{name}: {reason}")
-    return [(read_pixels(pair.restored), read_pixels(pair.target)) for pair in pairing.pairs]
+    pairs = []
+    for pair in pairing.pairs:
+        degraded, target = read_pixels(pair.restored), read_pixels(pair.target)
+        if degraded.shape != target.shape:
+            raise DataError(
+                f"{pair.restored} has {degraded.shape} and {pair.target} {target.shape}; expected one shape"
+            )
+        pairs.append((degraded, target))
+    return pairs
 
 
 def _device(name: str) -> torch.device:

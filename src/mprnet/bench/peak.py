@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
+
+from mprnet.backends.precision import float32_products
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,26 +49,13 @@ def peak_operations(precision: str, device: torch.device) -> float | None:
     if precision not in _DTYPES or device.type not in _GEMM_SIDES:
         return None
     best = 0.0
-    with float32_products(precision), torch.inference_mode():
+    with float32_products(precision, device), torch.inference_mode():
         for operations, compute in _loads(_DTYPES[precision], device):
             try:
                 best = max(best, operations / _fastest(compute, device))
             except RuntimeError:  # the dtype is not implemented here, or the memory is too small for the shape
                 continue
     return best or None
-
-
-@contextlib.contextmanager
-def float32_products(precision: str) -> Iterator[None]:
-    """Let GPUs shorten the factors of float32 products for `tf32` alone; torch does it for convolutions by itself."""
-    # torch's newer names for these, `fp32_precision`, leave it in a state that its own export refuses.
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = cudnn.allow_tf32, matmul.allow_tf32
-    cudnn.allow_tf32 = matmul.allow_tf32 = precision == "tf32"
-    try:
-        yield
-    finally:
-        cudnn.allow_tf32, matmul.allow_tf32 = before
 
 
 def synchronize(device: torch.device) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mprnet.backends.eager import bytes_per_pixel
+from mprnet.backends.precision import float32_products
 from mprnet.network.stages import Scales
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ class Straightforward:
     @torch.inference_mode()
     def run(self, degraded: Tensor, stages: tuple[int, ...]) -> tuple[Tensor, ...]:
         """Restore pictures that are padded already, as `mprnet.backends.Backend` says."""
-        pictures = _forward(self._model, degraded.to(self.device))
+        with float32_products(self.precision, self.device):
+            pictures = _forward(self._model, degraded.to(self.device))
         return tuple(pictures[stage - 1].to(degraded.device) for stage in stages)
 
     def bytes_per_pixel(self, stage: int) -> int:  # noqa: ARG002 (an earlier one saves nothing)

@@ -51,7 +51,7 @@ def evaluate(
         str,
         typer.Option(metavar="auto|torch|compile|openvino|onnx", help="What computes; auto: the fastest installed."),
     ] = "auto",
-    precision: Annotated[str, typer.Option(metavar="auto|fp32|bf16|fp16|int8", help="In which numbers.")] = "auto",
+    precision: Annotated[str, typer.Option(metavar="auto|fp32|tf32|bf16|fp16|int8", help="In which numbers.")] = "auto",
     tile_px: Annotated[int | None, typer.Option(help="Measure in tiles of this side, not pictures whole.")] = None,
     method: Annotated[
         list[str] | None,
@@ -120,11 +120,13 @@ def evaluate(
             typer.echo(f"mprnet: interrupted; {folder} keeps what is done, and the same command goes on", err=True)
             raise typer.Exit(130) from None
         if processes.is_first:
+            _print(found)
             if any(results.images for results in found):
                 command = shlex.join(["mprnet", *sys.argv[1:]])
                 write_report(folder / REPORT, found, examples_of(runs, found), command=command)
-            _print(found)
-            typer.echo(str(folder / REPORT))
+                typer.echo(str(folder / REPORT))
+            else:
+                (folder / REPORT).unlink(missing_ok=True)  # of pictures that cannot be measured any more
     if any(results.failed for results in found):
         raise typer.Exit(1)
 
@@ -193,13 +195,12 @@ def _runs(
 
 
 def _network(weights: str | None, task: str, stage: str, modes: dict[str, Any]) -> Method:
-    from mprnet.evaluation.averages import own_device
     from mprnet.evaluation.benchmark import network_method
     from mprnet.restoration import Restorer
     from mprnet.weights import find_weights
 
     name = weights or task
-    restorer = Restorer.from_pretrained(name, task=task, device=own_device(), **modes)
+    restorer = Restorer.from_pretrained(name, task=task, **modes)
     return network_method(restorer, find_weights(name), stage=None if stage == "all" else int(stage))
 
 

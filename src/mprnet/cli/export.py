@@ -39,7 +39,7 @@ def export(
     """Write a network for ONNX, OpenVINO or torch.export, compare it with torch, and keep it if it agrees."""
     from rich.console import Console
 
-    from mprnet.checkpoints import load_checkpoint, read_metadata
+    from mprnet.checkpoints import load_checkpoint, read_metadata, read_task
     from mprnet.export import CROPS, calibration_crops, export_model
     from mprnet.network import TASKS
     from mprnet.weights import find_weights
@@ -51,13 +51,16 @@ def export(
     if crops is not None and (calibrate is None or crops < 1):
         raise ConfigError(f"--crops is {crops}; expected 1 or more, beside --calibrate")
     path = find_weights(weights or task or "")
-    metadata = read_metadata(path)
+    task = read_task(path, task)
+    metadata = read_metadata(path) | ({"task": task} if task else {})
+    trained = metadata.get("trained_stages")
+    if trained in ("1", "2") and (stage == "all" or (stage.isdecimal() and int(stage) > int(trained))):
+        raise ConfigError(f"--stage is {stage}, but of this network only stages up to {trained} were trained")
     samples = None
     if calibrate is not None:
-        undone = task or metadata.get("task")
-        if undone is None:
+        if task is None:
             raise ConfigError(f"{path} does not say what it undoes; give --task {_TASKS} too")
-        samples = calibration_crops(calibrate, undone, count=crops or CROPS)
+        samples = calibration_crops(calibrate, task, count=crops or CROPS)
     with Console(stderr=True).status(f"Exporting {path.name} …"):
         comparisons = export_model(
             load_checkpoint(path),

@@ -80,7 +80,7 @@ def restore(
         typer.Option(metavar="auto|torch|compile|openvino|onnx", help="What computes; auto: the fastest installed."),
     ] = "auto",
     precision: Annotated[
-        str, typer.Option(metavar="auto|fp32|bf16|fp16|int8", help="In which numbers; auto: what is fast here.")
+        str, typer.Option(metavar="auto|fp32|tf32|bf16|fp16|int8", help="In which numbers; auto: what is fast here.")
     ] = "auto",
     device: Annotated[str | None, typer.Option(help="Where to compute, such as cpu or cuda:1.")] = None,
     log: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -30,4 +31,7 @@ def train(
         kept = folder / "last.ckpt"
         typer.echo(f"stopped; --resume goes on from {kept}" if kept.exists() else "stopped; nothing is kept", err=True)
         raise typer.Exit(130) from None
+    if math.isinf(result.psnr_db):
+        typer.echo("no step was left to train or to validate; for more, raise optimization.steps or minutes")
+        return
     typer.echo(f"best {result.psnr_db:.2f} dB on the validation pictures: {result.best}")

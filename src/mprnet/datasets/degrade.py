@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mprnet.datasets.folders import INPUT, TARGET, FolderPair, list_pictures, read_rgb_picture
-from mprnet.errors import DataError, ImageError
+from mprnet.errors import DataError, ImageError, MissingExtraError
 from mprnet.imaging import check_target, write_image
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def degrade_folder(
                 raise ImageError(f"{path} would become a second {pair.target}; give it another name")
             _degrade_file(path, pair, degradation, seed, overwrite)
             pairs[name] = pair
-        except ImageError as error:
+        except (ImageError, MissingExtraError) as error:
             failed[path] = str(error)
     return DegradeReport(tuple(pairs.values()), failed)
 

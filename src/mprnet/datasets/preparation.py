@@ -25,7 +25,7 @@ import numpy as np
 from mprnet.datasets.folders import INPUT, TARGET, read_rgb
 from mprnet.datasets.layouts import FileItem, HalvesItem, Item
 from mprnet.datasets.training_sets import open_training_set
-from mprnet.errors import ConfigError, DataError, ImageError
+from mprnet.errors import ConfigError, DataError, ImageError, MissingExtraError
 from mprnet.files import written_whole
 from mprnet.imaging import write_image
 
@@ -151,13 +151,19 @@ def prepare(
 
     Raises:
         ConfigError: there is no such set, or `workers` is not positive.
-        DataError: the set is incomplete; `out` holds something else or cannot be written; or a worker process died.
+        DataError: the set is incomplete; `out` is its folder, holds something else or cannot be written; or a worker
+            process died.
     """
     if workers < 1:
         raise ConfigError(f"{workers} workers; expected at least 1")
     crops = crops or DEFAULT_CROPS.get(name)
     items = open_training_set(name, source, allow_partial=allow_partial).items
     out = Path(out)
+    place = out.resolve()
+    if place.is_relative_to(Path(source).resolve()) and any(
+        place in path.resolve().parents for path in _files(items[0])
+    ):
+        raise DataError(f"{out} is the set itself, where what is made would be taken for it; choose another output")
     settings = {"set": name, "crops": type(crops).__name__ if crops else "whole", **(asdict(crops) if crops else {})}
     finished = _begin(out, settings)
     origins = {item.name: _origin(item) for item in items}
@@ -214,14 +220,18 @@ def _finished(line: str) -> tuple[str, str]:
 
 def _origin(item: Item) -> str:
     """Tell the files of a picture from others that go by its name: bytes and time of each."""
+    found = [path.stat() for path in _files(item)]
+    return " ".join(f"{file.st_size}:{file.st_mtime_ns}" for file in found)
+
+
+def _files(item: Item) -> list[Path]:
     match item:
         case FileItem():
-            found = [item.degraded.stat(), item.target.stat()]
+            return [item.degraded, item.target]
         case HalvesItem():
-            found = [item.path.stat()]
+            return [item.path]
         case _:
-            found = []
-    return " ".join(f"{file.st_size}:{file.st_mtime_ns}" for file in found)
+            return []
 
 
 def _check_origins(finished: dict[str, str], origins: dict[str, str], source: Path, out: Path) -> None:
@@ -236,6 +246,10 @@ def _check_origins(finished: dict[str, str], origins: dict[str, str], source: Pa
         raise DataError(f"{out} holds {what}; use the source that it was made from, or another output")
 
 
+_MOST_WORKERS = 61
+"""More processes than these Windows cannot wait for."""
+
+
 def _results(
     work: Callable[[Item], int | str], items: Sequence[Item], workers: int
 ) -> Iterator[tuple[Item, int | str]]:
@@ -245,7 +259,10 @@ def _results(
     # Forked processes would inherit locks that another thread of this one may hold.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(
-        min(workers, len(items)), context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+        min(workers, len(items), _MOST_WORKERS),
+        context,
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
     )
     try:
         futures = {pool.submit(work, item): item for item in items}
@@ -286,7 +303,7 @@ def _prepare_item(item: Item, out: Path, crops: Crops | None) -> int | str:
             for side, pixels in ((INPUT, degraded), (TARGET, target)):
                 _place_pixels(pixels[window], out / side / f"{item.name}-{number:0{digits}d}.png")
         return len(corners)
-    except (ImageError, DataError) as error:
+    except (ImageError, DataError, MissingExtraError) as error:
         return str(error)
 
 

@@ -37,7 +37,8 @@ class MotionBlur:
         jpeg_share: share of pictures that are then compressed.
         quality: JPEG quality of these.
         exposures: how many positions of the path are averaged; `None` takes 2.4 a pixel of the box round the path where
-            the camera rolls, of the largest box otherwise, at least 9.
+            the camera rolls, and one a pixel of what the roll adds in the corner farthest from its centre, 2.4 a pixel
+            of the largest box otherwise; at least 9.
 
     Example:
         >>> grey = torch.full((1, 3, 24, 24), 0.5)
@@ -113,17 +114,30 @@ class MotionBlur:
         shifts = of & ~rolls
         result = torch.zeros_like(light)
         for one in rolls.nonzero():
-            positions = self._few(shift[one])
-            result[one] = _gather_rolled(light[one], shift[one][:, positions], roll[one][:, positions], centre[one])
+            few = self._few(torch.cat((shift[one], roll[one].unsqueeze(-1)), dim=-1), centre[one], light.shape[-2:])
+            result[one] = _gather_rolled(light[one], few[..., :2], few[..., 2], centre[one])
         if shifts.any():  # no convolution takes no picture
             result[shifts] = _gather_shifted(light[shifts], shift[shifts])
         return result
 
-    def _few(self, path: Tensor) -> Tensor:
-        """Choose as many of the positions of one path `(1, P, 2)` as its length needs: a short one spares work."""
-        extent = float((path.amax(dim=1) - path.amin(dim=1)).max())
-        number = path.shape[1] if self.exposures else min(path.shape[1], _enough(extent))
-        return torch.linspace(0, path.shape[1] - 1, number, device=path.device).round().long()
+    def _few(self, path: Tensor, centre: Tensor, size_hw: torch.Size) -> Tensor:
+        """Choose as many positions of one path `(1, P, 3)`, shift and roll, as it needs: a short one spares work.
+
+        A roll moves what is far from its centre further than the path is long: there, too, no two are more than about
+        a pixel apart, or a large picture would be seen several times over.
+        """
+        drawn = path.shape[1]
+        if self.exposures:
+            return path
+        across, down, turn = (path.amax(dim=1) - path.amin(dim=1))[0].tolist()
+        farthest = math.hypot(
+            *(side / 2 + abs(off) for side, off in zip(size_hw[::-1], centre[0].tolist(), strict=True))
+        )
+        extent = max(across, down)
+        enough, rolled = min(drawn, _enough(extent)), math.ceil(extent + turn * farthest)
+        if rolled > enough:
+            return F.interpolate(path.transpose(1, 2), rolled, mode="linear", align_corners=True).transpose(1, 2)
+        return path[:, torch.linspace(0, drawn - 1, enough, device=path.device).round().long()]
 
     def _path(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw the camera's shift `(B, positions, 2)` in pixels (x, y) and roll `(B, positions)` in radians."""

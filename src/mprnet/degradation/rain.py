@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,10 @@ from mprnet.degradation.jpeg import partly_compressed
 from mprnet.degradation.light import to_display, to_linear
 from mprnet.degradation.smoothing import SHARPENING_REACH, sharpened
 from mprnet.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,8 @@ class RainLayers:
     """Add layers taken from real rainy pairs (rainy minus clean) instead of drawn ones.
 
     Args:
-        layers: each `(H, W)`, float32, what the rain added, 0 and above, white = 1.
+        layers: each `(H, W)`, what the rain added: float32, 0 and above, white = 1, or a quarter of that in memory,
+            uint8, white = 255.
         gain: a layer is brightened or dimmed by a factor drawn from this range.
         sparse_share: share of pictures that keep only the brightest part of the layer, as light rain has.
         dry_share: share of pictures left dry, as for `Rain`.
@@ -152,7 +158,7 @@ class RainLayers:
         enlarge: by what factor.
     """
 
-    layers: tuple[Tensor, ...]
+    layers: tuple[Tensor | NDArray[np.uint8], ...]
     gain: Range = (0.4, 1.3)
     sparse_share: float = 0.5
     dry_share: float = 0.1
@@ -180,9 +186,11 @@ class RainLayers:
         return (clean + rain.to(clean)).clamp(0, 1)
 
     def _piece(self, size_hw: tuple[int, int], scale: float, generator: torch.Generator) -> Tensor:
-        layer = self.layers[_integer(len(self.layers), generator)].to(generator.device)
+        layer = torch.as_tensor(self.layers[_integer(len(self.layers), generator)], device=generator.device)
         for axis in (0, 1):
             layer = layer.index_select(axis, _run(layer.shape[axis], math.ceil(size_hw[axis] / scale), generator))
+        if layer.dtype == torch.uint8:
+            layer = layer / 255
         if layer.shape != size_hw:
             layer = F.interpolate(layer[None, None], size_hw, mode="bicubic").clamp(min=0)[0, 0]
         return layer.flip(1) if _integer(2, generator) else layer

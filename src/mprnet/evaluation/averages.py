@@ -48,17 +48,6 @@ class Processes(NamedTuple):
         return gathered
 
 
-def own_device() -> str | None:
-    """Return the GPU of this process among those of its machine; None where there is none.
-
-    Example:
-        >>> own_device() in (None, "cuda:0")
-        True
-    """
-    count = torch.cuda.device_count()
-    return f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % count}" if count else None
-
-
 @contextmanager
 def shared_work() -> Iterator[Processes]:
     """Join the processes that `torchrun`, Lightning or the caller started; alone, where there are no others.
@@ -66,6 +55,8 @@ def shared_work() -> Iterator[Processes]:
     A process group that exists is used and left as it is. Otherwise one is made (gloo: only scores travel) where the
     environment says that there are several processes, and taken down at the end.
     """
+    if count := torch.cuda.device_count():  # what says only `cuda` is on the GPU of this process
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % count)
     if dist.is_available() and dist.is_initialized():
         yield Processes(dist.get_rank(), dist.get_world_size())
     elif int(os.environ.get("WORLD_SIZE", "1")) > 1:

@@ -16,7 +16,7 @@ import torch
 
 from mprnet import __version__
 from mprnet.checkpoints import read_metadata
-from mprnet.errors import ConfigError, DataError, ImageError
+from mprnet.errors import ConfigError, DataError, ImageError, MissingExtraError
 from mprnet.evaluation.averages import Processes
 from mprnet.evaluation.protocols import Score, get_protocol, score
 from mprnet.evaluation.results import (
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_ONE_PICTURE = (ImageError, DataError, OSError, MemoryError, torch.OutOfMemoryError)
+_ONE_PICTURE = (ImageError, DataError, MissingExtraError, OSError, MemoryError, torch.OutOfMemoryError)
 """What may be wrong with one picture and leaves the others to be measured."""
 
 
@@ -246,11 +246,13 @@ def evaluate(
         raise DataError(f"{benchmark.name} holds no pictures")
     settings = _settings(run)
     expected = benchmark.expected_count or len(benchmark.items)
-    results = Results(settings, method.outputs, len(items), expected, environment=_environment(method))
-    journal = _open_journal(folder, settings, method.outputs, processes, overwrite)
+    results = Results(settings, method.outputs, len(items), expected)
+    environment = _environment(method)
+    journal = _open_journal(folder, settings, method.outputs, environment, processes, overwrite)
     earlier = _of_first(processes, lambda: _earlier(journal, items))
     if earlier:
         results.images = _unchanged(earlier.images, items, processes)
+        results.environment = earlier.environment if results.images else {}
         results.stages = earlier.stages if len(results.images) == len(earlier.images) else []
 
     mine = processes.share([item for item in items if item.name not in results.images])
@@ -271,11 +273,14 @@ def evaluate(
     for images, failed in processes.gather((measured, results.failed)):
         results.images |= images
         results.failed |= failed
+        if images or not results.environment:
+            results.add_environment(environment)
     order = [item.name for item in items]
     results.images = {name: results.images[name] for name in order if name in results.images}
     results.failed = {name: results.failed[name] for name in order if name in results.failed}
-    if processes.is_first and not results.stages:
-        results.stages = _time_stages(method, items, results)
+    if processes.is_first and not results.stages and (timed := _time_stages(method, items, results)):
+        results.stages = timed
+        results.add_environment(environment)
     results.stages = processes.gather(results.stages)[0]
     if journal and folder and processes.is_first:
         journal.finish(results)
@@ -378,12 +383,13 @@ def _open_journal(
     folder: Path | None,
     settings: Mapping[str, Any],
     outputs: tuple[str, ...],
+    environment: Mapping[str, str],
     processes: Processes,
     overwrite: bool,
 ) -> Journal | None:
     if folder is None:
         return None
-    journal = Journal(folder, settings, outputs, processes.rank)
+    journal = Journal(folder, settings, outputs, processes.rank, environment)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if overwrite and processes.is_first:

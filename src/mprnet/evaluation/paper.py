@@ -159,7 +159,8 @@ def paper_stages() -> tuple[StageWise, ...]:
 
 def table_with(dataset: str) -> Table | None:
     """Return the table of the paper that has a test set; None if none has."""
-    return next((table for table in paper_tables().values() if dataset in table.columns), None)
+    with_it = (table for table in paper_tables().values() if dataset in table.columns and dataset != AVERAGE)
+    return next(with_it, None)
 
 
 def _read() -> dict[str, Any]:

@@ -281,7 +281,7 @@ def _stages(results: Results) -> str:
             f"<td>{stage.macs / 1e9:,.1f} G</td><td>{stage.seconds:.3f}</td></tr>"
         )
     height, width = results.stages[0].size_hw
-    note = f"Multiply-accumulates and seconds are for a picture of {width}×{height}."
+    note = f"Multiply-accumulates are of one pass over a picture of {width}×{height}, seconds of restoring it."
     if results.settings["dataset"] == "gopro":
         for row in paper_stages():
             name = escape(row.method) + (f" [{row.reference}]" if row.reference else "")

@@ -112,7 +112,7 @@ class Results:
         images: what came of each picture that was measured, in the order of the test set.
         failed: for each picture that was not, the reason in one line.
         stages: what leaving the network after each stage costs; empty for other methods.
-        environment: versions and device, for the record.
+        environment: versions and device, for the record; of all that measured, where it went on elsewhere.
     """
 
     settings: dict[str, Any]
@@ -123,6 +123,19 @@ class Results:
     failed: dict[str, str] = field(default_factory=dict)
     stages: list[StageResult] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
+
+    def add_environment(self, environment: Mapping[str, str]) -> None:
+        """Note the versions and the device of what is measured beside those of what was.
+
+        Example:
+            >>> results = Results({}, ("restored",), 0, environment={"torch": "2.12", "numpy": "2.1"})
+            >>> results.add_environment({"torch": "2.13", "numpy": "2.1"})
+            >>> results.environment
+            {'torch': '2.12; 2.13', 'numpy': '2.1'}
+        """
+        for name, now in environment.items():
+            past = self.environment.get(name, now)
+            self.environment[name] = past if now in past.split("; ") else f"{past}; {now}"
 
     @property
     def is_complete(self) -> bool:
@@ -239,11 +252,19 @@ class Journal:
         settings: of this run.
         outputs: of its method; results with others are those of another run.
         rank: of this process; each writes a journal of its own.
+        environment: of this process, noted beside what it measures.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], outputs: tuple[str, ...], rank: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        outputs: tuple[str, ...],
+        rank: int = 0,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._folder = folder
-        self._header = {"settings": dict(settings), "outputs": list(outputs)}
+        self._header = {"settings": dict(settings), "outputs": list(outputs), "environment": dict(environment or {})}
         self._own = folder / _JOURNALS.replace("*", str(rank))
 
     def read(self) -> Results | None:
@@ -269,6 +290,7 @@ class Journal:
                 self._check(path, header)
                 earlier = earlier or Results(header["settings"], tuple(header["outputs"]), 0)
                 earlier.images |= {line["name"]: PictureResult.from_dict(line) for line in lines}
+                earlier.add_environment(header.get("environment", {}))
         return earlier
 
     def add(self, name: str, image: PictureResult) -> None:

@@ -152,7 +152,15 @@ def _open_onnx(path: Path) -> Engine:
 
 
 def _about_onnx(path: Path) -> dict[str, str]:
-    entries: dict[str, str] = _onnx_session(path).get_modelmeta().custom_metadata_map
+    import onnx
+
+    damaged: type[Exception] = importlib.import_module("google.protobuf.message").DecodeError
+    # Not by a session, which computes what is constant in the network as it opens it.
+    try:
+        network = onnx.load(path, load_external_data=False)
+    except (damaged, OSError) as error:
+        raise ConfigError(f"{path} does not say what it is; expected a file of `mprnet export`") from error
+    entries = {entry.key: entry.value for entry in network.metadata_props}
     start = f"{_OWNER}."
     return {key.removeprefix(start): text for key, text in entries.items() if key.startswith(start)}
 

@@ -144,7 +144,8 @@ def write_frames(
         check_target(Path(target), overwrite, format=format_)
     images: list[Image.Image] = []
     durations: list[int] = []
-    start = end = 0.0
+    end, shown = 0.0, 0
+    tick = 10 if format_ == "GIF" else 1  # milliseconds that the format counts in
     options: dict[str, Any] = {}
     for frame in frames:
         picture = fit_profile(frame.picture, format_)
@@ -153,8 +154,11 @@ def write_frames(
             options = save_options(picture, format_, quality, subsampling)
         images.append(to_image(picture))
         end += frame.duration_ms
-        durations.append(round(end) - round(start))  # rounding does not add up
-        start = end
+        ticks = max(0, round(end / tick) - shown)  # rounding does not add up
+        if format_ == "GIF" and frame.duration_ms > tick:
+            ticks = max(2, ticks)  # browsers show a frame of one tick for ten
+        shown += ticks
+        durations.append(ticks * tick)
         if images[-1].size != images[0].size:
             raise ImageError(f"{name} cannot be written: its frames differ in size; expected one size")
     if not images:

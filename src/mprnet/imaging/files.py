@@ -28,11 +28,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 from torch import Tensor
 
 from mprnet.errors import ConfigError, ImageError
-from mprnet.files import written_whole
+from mprnet.files import obstacle, written_whole
 from mprnet.imaging.decoding import MAX_PIXELS, PathLike, decode, name_of, open_picture, upright
 from mprnet.imaging.formats import FORMATS, HOLD_16_BITS, check_holds, format_named
 from mprnet.imaging.heif import check_heif, save_heif
@@ -131,16 +131,20 @@ def target_format(target: PathLike | BinaryIO, format: str | None = None) -> str
     """Return the format to write: the one asked for, or by the target's ending.
 
     Raises:
-        ImageError: there is no such format, or none is asked for and the target is a stream or ends in another way.
+        ImageError: there is no such format, or none is asked for and the target is a stream or ends in another way; or
+            Pillow was built without it.
     """
     if format is not None:
-        return format_named(format)
-    if not isinstance(target, str | os.PathLike):
+        format_ = format_named(format)
+    elif not isinstance(target, str | os.PathLike):
         raise ImageError(f"{name_of(target)} has no ending to tell the format by; name the format")
-    path = Path(target)
-    if path.suffix.lower() not in FORMATS:
-        raise ImageError(f"{path} ends in {path.suffix!r}; expected one of {', '.join(FORMATS)}")
-    return FORMATS[path.suffix.lower()]
+    elif (ending := Path(target).suffix.lower()) in FORMATS:
+        format_ = FORMATS[ending]
+    else:
+        raise ImageError(f"{target} ends in {Path(target).suffix!r}; expected one of {', '.join(FORMATS)}")
+    if format_ in ("AVIF", "WEBP") and not features.check(format_.lower()):
+        raise ImageError(f"{name_of(target)} cannot be written: this Pillow was built without {format_}")
+    return format_
 
 
 def check_quality(quality: int | None, subsampling: str | None = None) -> None:
@@ -183,6 +187,8 @@ def check_target(
         raise ImageError(f"{path} is a folder; expected a file to write")
     if exists and not overwrite:
         raise ImageError(f"{path} exists; choose another name or ask to overwrite it")
+    if reason := obstacle(path):
+        raise ImageError(f"{path} cannot be written: {reason}")
 
 
 def write_to(target: PathLike | BinaryIO, name: str, encode: Callable[[BinaryIO], None]) -> None:

@@ -357,13 +357,13 @@ def _add_all(
     if film.matrix is not None:
         video.set_display_matrix(film.matrix)
     others = {}
-    for track in (*source.streams.audio, *source.streams.subtitles):
-        name = track.codec_context.name if track.codec_context else "an unknown codec"
+    for track in _kept(source.streams, film.path):
         try:
             copy = output.add_stream_from_template(track, opaque=True)
         except ValueError as error:
             raise VideoError(
-                f"{target} cannot hold the {track.type} of {film.path} ({name}); choose a target that ends in .mkv"
+                f"{target} cannot hold the {track.type} of {film.path} ({track.codec_context.name}); choose a target "
+                "that ends in .mkv"
             ) from error
         copy.metadata.update(_titles(track.metadata))
         copy.disposition = track.disposition
@@ -371,6 +371,23 @@ def _add_all(
     output.metadata.update(_titles(source.metadata))
     output.set_chapters(source.chapters())
     return video, others
+
+
+def _kept(streams: Any, path: Path) -> list[Any]:
+    """Return the tracks of sound and text that are copied: those of a codec that FFmpeg has a name for.
+
+    Others fit no container, such as the second track of telephones that record sound in space; they are left out.
+
+    Raises:
+        VideoError: there is sound, and no track of it can be kept.
+    """
+    known = [track for track in (*streams.audio, *streams.subtitles) if track.codec_context is not None]
+    if streams.audio and not any(track.type == "audio" for track in known):
+        raise VideoError(
+            f"{path} has sound of a codec that FFmpeg does not know, which no target can hold; leave it out first: "
+            "ffmpeg -i IN -c copy -an OUT"
+        )
+    return known
 
 
 def _add_video(output: Any, film: VideoReader, encoding: Encoding) -> Any:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import torch
 
 from mprnet.errors import ConfigError, ImageError, MissingExtraError
-from mprnet.files import remove_unfinished
+from mprnet.files import obstacle, remove_unfinished
 from mprnet.imaging import Animation, Picture
 from mprnet.imaging.video import VideoReader, choose_encoding
 from mprnet.restoration.journal import NAME, Entry, Journal, settings_of, sha256_of
 from mprnet.restoration.pictures import PictureOptions, Restored, load, restore, restore_animation, save
 from mprnet.restoration.pipeline import overlap
 from mprnet.restoration.plan import Failure, Job, is_video, plan, strip_of
-from mprnet.restoration.videos import restore_video
+from mprnet.restoration.videos import begun_stage, restore_video
 
 if TYPE_CHECKING:
     from mprnet.restoration.restorer import Restorer
@@ -171,7 +171,7 @@ class _Run:
         self._outcomes: list[Outcome] = []
         places = sorted({place for entry in entries if (place := self._place_of_log(entry))})
         settings = settings_of(restorers, options, **encoding._asdict()) if places else {}
-        self._digest = str(settings.get("digest"))
+        self._digests = self._two_digests() if places else ("", "")
         self.journals = {place: Journal(place, settings) for place in places}
         for entry in entries:
             if isinstance(entry, Job) and is_video(entry.source):
@@ -224,12 +224,14 @@ class _Run:
 
     def _read(self, job: Job, admit: Callable[[int], None]) -> _Work | Skipped:
         options, sha256 = self._options, ""
-        if (journal := self._journal(job)) and job.source.is_file():
+        if (journal := self._journal(job)) and (reason := obstacle(journal.path)):
+            raise ImageError(f"{job.target} does not come into the log: {journal.path} cannot be written: {reason}")
+        if journal and job.source.is_file():
             sha256 = sha256_of(job.source)
             entry = journal.find(job.target)
             if entry and job.target.is_file() and not options.overwrite:
                 self._check_unchanged(job, entry, sha256)
-                if is_video(job.source) or not options.compare or strip_of(job.target).exists():
+                if is_video(job.source) or not options.compare or _has_strip(job.target):
                     return Skipped(job.source, job.target)
                 options = replace(options, overwrite=True)  # by the same picture again, for the sake of its strip
         content = None if is_video(job.source) else load(job.source, job.target, options, admit)
@@ -240,7 +242,7 @@ class _Run:
         changes = {
             f"it is not what was written to it, from {job.source}": entry.target_sha256 != sha256_of(job.target),
             f"{job.source} has changed since it was restored": entry.source_sha256 != source_sha256,
-            "it was restored with other settings": entry.settings != self._digest,
+            "it was restored with other settings": entry.settings != self._digests[is_video(job.source)],
         }
         if reason := next((change for change, is_so in changes.items() if is_so), None):
             raise ImageError(f"{job.target} exists, and {reason}; choose another output or ask to overwrite it")
@@ -250,25 +252,22 @@ class _Run:
         if isinstance(work.content, Picture):
             restored = restore(self._restorers, work.content, work.options, progress=progress)
             return work._replace(content=restored, seconds=time.perf_counter() - start)
+
+        def commit(unfinished: Path) -> None:
+            self._keep(work._replace(seconds=time.perf_counter() - start), unfinished)
+
         if isinstance(work.content, Animation):
-
-            def commit(unfinished: Path) -> None:
-                self._keep(work._replace(seconds=time.perf_counter() - start), unfinished)
-
             restore_animation(self._restorers, work.content, work.job.target, work.options, progress, commit)
         else:
-            self._restore_video(work.job, progress)
-            self._keep(work._replace(seconds=time.perf_counter() - start), work.job.target)
+            self._restore_video(work.job, progress, commit)
         return work._replace(content=None)
 
-    def _restore_video(self, job: Job, progress: Callable[[float], None]) -> None:
+    def _restore_video(self, job: Job, progress: Callable[[float], None], commit: Callable[[Path], None]) -> None:
         options = self._options
         if isinstance(options.stage, int):
             stage = options.stage
         else:
-            video = VideoReader(job.source)
-            share = 1 / (max(1, video.frames) * len(self._restorers))
-            stage = min(options.choose_stage(restorer, video.size_hw, share) for restorer in self._restorers)
+            stage = self._begun_stage(job) or self._chosen_stage(VideoReader(job.source))
         restore_video(
             self._restorers,
             job.source,
@@ -277,8 +276,25 @@ class _Run:
             strength=options.strength,
             overwrite=options.overwrite,
             progress=lambda done, total: progress(done / total if total else 1),
+            commit=commit,
             **self._encoding._asdict(),
         )
+
+    def _begun_stage(self, job: Job) -> int | None:
+        """Return the stage that an interrupted run chose: measured anew it may be another, and its frames lost."""
+        encoding = self._encoding._asdict()
+        return begun_stage(self._restorers, job.source, job.target, strength=self._options.strength, **encoding)
+
+    def _chosen_stage(self, video: VideoReader) -> int:
+        share = 1 / (max(1, video.frames) * len(self._restorers))
+        return min(self._options.choose_stage(restorer, video.size_hw, share) for restorer in self._restorers)
+
+    def _two_digests(self) -> tuple[str, str]:
+        """Return the digests of all that decides what a picture becomes, and what a video does."""
+        pictures = settings_of(self._restorers, self._options, **_Encoding()._asdict())
+        of_videos = replace(self._options, quality=None, subsampling=None)
+        videos = settings_of(self._restorers, of_videos, **self._encoding._asdict())
+        return pictures["digest"], videos["digest"]
 
     def _write(self, work: _Work) -> Job:
         if isinstance(work.content, Restored):
@@ -288,7 +304,7 @@ class _Run:
     def _keep(self, work: _Work, written: Path) -> None:
         """Write down that a picture is restored."""
         if journal := self._journal(work.job):
-            entry = Entry(work.source_sha256, sha256_of(written), self._digest)
+            entry = Entry(work.source_sha256, sha256_of(written), self._digests[is_video(work.job.source)])
             try:
                 journal.add("restored", work.job.source, work.job.target, entry, seconds=round(work.seconds, 3))
             except OSError as error:
@@ -301,6 +317,12 @@ class _Run:
 
     def _place_of_log(self, entry: Job | Failure) -> Path | None:
         return self._log or (entry.folder / NAME if entry.folder else None)
+
+
+def _has_strip(target: Path) -> bool:
+    """Tell whether a target has the strip that was written after it, and not that of what stood there before."""
+    strip = strip_of(target)
+    return strip.is_file() and strip.stat().st_mtime_ns >= target.stat().st_mtime_ns
 
 
 _Made = TypeVar("_Made")

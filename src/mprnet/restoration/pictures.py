@@ -253,13 +253,7 @@ def save(
     if isinstance(target, Path):
         with _placed(target, options, commit) as unfinished:
             write_image(restored.picture, unfinished, format=target_format(target, options.format), **lossy)
-        if restored.strip is not None:
-            write_image(
-                restored.strip,
-                strip_of(target),
-                icc_profile=None if restored.picture.is_grey else restored.picture.icc_profile,
-                overwrite=options.overwrite,
-            )
+        _save_strip(restored, target, options)
     else:
         write_image(restored.picture, target, format=_stream_format(options, restored.picture.format), **lossy)
 
@@ -280,28 +274,35 @@ def restore_animation(
         share = 1 / (animation.count * len(restorers))
         stage = min(options.choose_stage(restorer, animation.size_hw, share) for restorer in restorers)
         options = replace(options, stage=stage, budget_seconds=None)
-    strips: list[Pixels | None] = []
+    first: Restored | None = None
 
     def frames() -> Iterator[Frame]:
+        nonlocal first
         for number, frame in enumerate(animation.frames):
 
             def report(fraction: float, number: int = number) -> None:
                 progress((number + fraction) / animation.count)
 
-            wanted = options if not strips else replace(options, compare=False)
+            wanted = options if first is None else replace(options, compare=False)
             restored = restore(restorers, frame.picture, wanted, progress=report)
-            strips.append(restored.strip)
+            first = first or restored
             yield replace(frame, picture=restored.picture)
 
     if isinstance(target, Path):
         format_ = target_format(target, options.format)
         with _placed(target, options, commit) as unfinished:
             write_frames(frames(), unfinished, loop=animation.loop, format=format_, **_lossy(options))
-        if strips[0] is not None:
-            write_image(strips[0], strip_of(target), overwrite=options.overwrite)
+        if first is not None:
+            _save_strip(first, target, options)
     else:
         format_ = _stream_format(options, animation.format)
         write_frames(frames(), target, loop=animation.loop, format=format_, **_lossy(options))
+
+
+def _save_strip(restored: Restored, target: Path, options: PictureOptions) -> None:
+    if restored.strip is not None:
+        profile = None if restored.picture.is_grey else restored.picture.icc_profile
+        write_image(restored.strip, strip_of(target), icc_profile=profile, overwrite=options.overwrite)
 
 
 def _lossy(options: PictureOptions) -> dict[str, Any]:

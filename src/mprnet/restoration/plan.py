@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+import unicodedata
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
@@ -22,6 +24,8 @@ PathLike = str | os.PathLike[str]
 
 _MARK, _STRIP = "_restored", "_compare"
 _WILD = re.compile(r"[*?[]")
+_FOLDS = sys.platform in ("win32", "darwin")
+"""Whether names that differ only in case, or in how accents are written, are one file here."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def _without_clashes(wanted: list[Job | Failure], compare: bool) -> Iterator[Job
             continue
         places = [job.target, *([strip_of(job.target)] if compare and not is_video(job.source) else [])]
         entries = [_entry(place) for place in places]
-        first = taken.get(entries[0])
+        first = taken.get(_folded(entries[0]))
         if first is not None and entries[0] not in sources and _entry(first) == _entry(job.source):
             continue  # the same picture given twice
         reason = None
@@ -97,13 +101,13 @@ def _without_clashes(wanted: list[Job | Failure], compare: bool) -> Iterator[Job
             if entry in sources or _file_of(place) in originals:
                 reason = f"{job.source} would be restored to {place}, which is an input; choose another output"
                 break
-            if other := taken.get(entry):
+            if other := taken.get(_folded(entry)):
                 reason = f"{job.source} would be restored to {place}, as {other} is; give them different output folders"
                 break
         if reason:
             yield Failure(job.source, reason, job.folder)
         else:
-            taken |= dict.fromkeys(entries, job.source)
+            taken |= dict.fromkeys(map(_folded, entries), job.source)
             yield job
 
 
@@ -208,6 +212,11 @@ def _is_pattern(given: PathLike) -> bool:
 def _entry(path: Path) -> str:
     """Name the place of a file or folder in one way only; a link to a file is a place of its own."""
     return os.path.realpath(path) if _is_folder(path) else str(Path(os.path.realpath(path.parent), path.name))
+
+
+def _folded(entry: str) -> str:
+    """Name all the places alike that the file systems of this machine take for one."""
+    return unicodedata.normalize("NFC", entry).casefold() if _FOLDS else entry
 
 
 def _file_of(path: Path, *, links: bool = False) -> tuple[int, int] | None:

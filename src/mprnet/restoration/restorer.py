@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mprnet.backends import BackendName, Precision, open_backend
-from mprnet.checkpoints import load_checkpoint, read_metadata
+from mprnet.checkpoints import load_checkpoint, read_metadata, read_task
 from mprnet.errors import CheckpointError, ConfigError, ImageError
 from mprnet.imaging.pixels import check_pixels
 from mprnet.network import PRESETS, SIZE_MULTIPLE, MPRNet, StageOutputs, set_local_pooling, stage_costs
@@ -173,6 +173,7 @@ class Restorer:
         )
         self._ceiling_px = 2**31
         self._seconds_per_px: dict[int, float] = {}
+        self._prepared: set[int] = set()  # stages that have computed a picture
 
     @classmethod
     def from_pretrained(
@@ -265,13 +266,8 @@ class Restorer:
             raise CheckpointError(
                 f"{path} has training_crop_px {crop[:20]!r} in its metadata; expected a number of pixels"
             )
-        stored = metadata.get("task")
-        if None not in (task, stored) and task != stored:
-            raise ConfigError(
-                f"{path} has weights for {stored!r}; expected those for {task}: ask for the other, or name others"
-            )
         # Published files name no task, but of those networks only the one for rain has this width.
-        task = task or stored or ("derain" if model.config.n_feat == PRESETS["derain"].n_feat else None)
+        task = read_task(path, task) or ("derain" if model.config.n_feat == PRESETS["derain"].n_feat else None)
         is_for_gpus = backend in ("auto", "torch", "compile") and precision != "int8"
         return cls(
             model,
@@ -327,6 +323,8 @@ class Restorer:
     ) -> StageOutputs:
         """Restore as a call does, and return the picture of every stage on the way, at no further cost.
 
+        With several scales each stage is a restoration of its own, begun at the smallest size, and costs as much.
+
         Args:
             degraded: as for a call.
             stage: 1, 2 or 3, the last stage to compute.
@@ -347,7 +345,17 @@ class Restorer:
         """
         self._check_choices(stage, 1)
         self._check(degraded)
-        return StageOutputs(*self._restore_all(degraded, tuple(range(1, stage + 1)), 1, progress))
+        asked = tuple(range(1, stage + 1))
+        if self.scales == 1:
+            return StageOutputs(*self._restore_all(degraded, asked, 1, progress))
+
+        def report(fraction: float) -> None:
+            progress((len(restored) + fraction) / stage)
+
+        restored: list[Tensor] = []
+        for one in asked:
+            restored += self._restore_all(degraded, (one,), 1, report)
+        return StageOutputs(*restored)
 
     def restore_pixels(
         self,
@@ -547,9 +555,11 @@ class Restorer:
             progress=progress,
             shrink=shrink,
         )
-        # What a smaller one takes is not in proportion, and says nothing of large ones.
-        if computed_px >= _PROBE_PX**2:
+        # What a smaller one takes is not in proportion, and says nothing of large ones; before the first of a stage the
+        # engine may have converted or compiled the network.
+        if computed_px >= _PROBE_PX**2 and stages[-1] in self._prepared:
             self._learn(stages[-1], (time.perf_counter() - begun) / computed_px)
+        self._prepared.add(stages[-1])
 
     def _forward(self, tile: Tensor, stages: tuple[int, ...]) -> Tensor:
         """Return the pictures of `stages`, `(stages × B, C, h, w)`, float32, where the tile is."""

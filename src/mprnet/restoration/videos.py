@@ -56,6 +56,7 @@ def restore_video(
     segment_frames: int = SEGMENT_FRAMES,
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
+    commit: Callable[[Path], None] = lambda _: None,
 ) -> None:
     """Restore a video, keeping its times, sound, rotation and colour tags (see `mprnet.imaging.video`).
 
@@ -76,6 +77,8 @@ def restore_video(
         overwrite: replace `target` where it exists.
         progress: called with the frames done and the frames of the film: at the beginning, after each frame, and
             at the end; the latter is an estimate in videos that store frames which are not shown.
+        commit: called with the finished file before it gets its name; where it fails, the file is not there, and the
+            segments are.
 
     Raises:
         VideoError: `source` cannot be read; `target` exists, is `source`, cannot hold its sound, or cannot be written.
@@ -95,7 +98,7 @@ def restore_video(
     check_join(target, film, encoding)
     with _one_line(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        key = _key(restorers, source, encoding, stage, strength, segment_frames)
+        key = _key(restorers, sha256_of(source), encoding, stage, strength, segment_frames)
         segments = _Segments(target, key)
     try:
         frames = film.after(segments.frames)
@@ -109,11 +112,35 @@ def restore_video(
         _check_target(source, target, overwrite)  # it may have come while the networks worked
         with _one_line(target), written_whole(target) as unfinished:
             join_segments(segments, unfinished, target, film, encoding)
+            commit(unfinished)
         progress(segments.frames, segments.frames)
     except BaseException:
         segments.remove_if_empty()
         raise
     segments.remove()
+
+
+def begun_stage(
+    restorers: Sequence[Restorer],
+    source: Path,
+    target: Path,
+    *,
+    strength: float = 1.0,
+    codec: str | None = None,
+    crf: int | None = None,
+) -> int | None:
+    """Return the stage of the segments that an interrupted `restore_video` of these arguments left; None without any.
+
+    Raises:
+        OSError, ConfigError: as `restore_video`.
+    """
+    settings = _folder_of(target) / _SETTINGS
+    if not settings.is_file():
+        return None
+    kept, sha256 = settings.read_text(encoding="ascii", errors="replace"), sha256_of(source)
+    encoding = choose_encoding(target, codec, crf)
+    keys = {_key(restorers, sha256, encoding, stage, strength, SEGMENT_FRAMES): stage for stage in (1, 2, 3)}
+    return keys.get(kept)
 
 
 def _restored(
@@ -146,13 +173,13 @@ def _watched(frames: Iterable[Pixels], done: int, total: int, progress: Callable
 
 
 def _key(
-    restorers: Sequence[Restorer], source: Path, encoding: Encoding, stage: int, strength: float, segment_frames: int
+    restorers: Sequence[Restorer], sha256: str, encoding: Encoding, stage: int, strength: float, segment_frames: int
 ) -> str:
     """Return all that decides what a segment is, as one word."""
     digest: str = settings_of(
         restorers,
         PictureOptions(stage=stage, strength=strength),
-        source_sha256=sha256_of(source),
+        source_sha256=sha256,
         encoding=dataclasses.asdict(encoding),
         segment_frames=segment_frames,
         libraries=library_versions(),  # segments of two builds of an encoder do not fit each other
@@ -178,6 +205,13 @@ def _one_line(target: Path) -> Iterator[None]:
         raise VideoError(f"{target} cannot be written: {error.strerror or error}") from error
 
 
+def _folder_of(target: Path) -> Path:
+    """Return where the segments of a target wait."""
+    # Not the whole name: it might be too long for the file system with anything added.
+    name = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
+    return target.with_name(f".{name}.mprnet-segments")
+
+
 class _Segments:
     """The hidden folder of a target: encoded segments, and beside each the times of its frames.
 
@@ -186,9 +220,7 @@ class _Segments:
     """
 
     def __init__(self, target: Path, key: str) -> None:
-        # Not the whole name: it might be too long for the file system with anything added.
-        name = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
-        self.folder = target.with_name(f".{name}.mprnet-segments")
+        self.folder = _folder_of(target)
         settings = self.folder / _SETTINGS
         if not settings.is_file() or settings.read_text(encoding="ascii", errors="replace") != key:
             shutil.rmtree(self.folder, ignore_errors=True)

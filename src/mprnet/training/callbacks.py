@@ -16,7 +16,7 @@ import lightning.pytorch as pl
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from mprnet.errors import DataError, ImageError
+from mprnet.errors import DataError, ImageError, MissingExtraError
 from mprnet.files import written_whole
 from mprnet.training.files import BEST, LAST
 
@@ -102,6 +102,11 @@ def psnrs(trainer: pl.Trainer) -> dict[str, torch.Tensor]:
     return {name: value for name, value in trainer.callback_metrics.items() if name.endswith("psnr_db")}
 
 
+def is_end_of_worker(exception: BaseException) -> bool:
+    """Tell whether an exception is what torch makes of the end of a process that makes crops."""
+    return isinstance(exception, RuntimeError) and str(exception).startswith("DataLoader worker")
+
+
 class Stopped(Exception):  # noqa: N818 - nothing went wrong
     """The run was asked to stop, and has left a checkpoint."""
 
@@ -153,7 +158,8 @@ class Checkpoints(pl.Callback):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         is_alone = trainer.world_size == 1  # other processes would not come to save with this one
-        if isinstance(exception, DataError | ImageError) and is_alone:  # a file is bad, the weights are not
+        of_crops = isinstance(exception, DataError | ImageError | MissingExtraError) or is_end_of_worker(exception)
+        if of_crops and is_alone:  # a file is bad, the weights are not
             self._save(trainer, LAST)
 
     @contextmanager

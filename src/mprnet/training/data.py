@@ -98,7 +98,8 @@ class RecipeData(pl.LightningDataModule):
         if not isinstance(drawn, Rain):
             raise TypeError(f"the drawn degradation is {drawn!r}; expected Rain")
         pairs = [pair for folder in self.recipe.data.rain_layers for pair in pair_folders(self.root / folder)]
-        layers = tuple(rain_layer(*_read(pair)) for pair in pairs)
+        # In 8 bits, as they are in the files, and of NumPy, whose arrays any number may be handed to other processes.
+        layers = tuple(rain_layer(*_read(pair)).mul(255).round().byte().numpy() for pair in pairs)
         return RainLayers(layers, enlarged_share=drawn.enlarged_share, enlarge=drawn.enlarge)
 
     def _validation(self) -> list[tuple[Tensor, Tensor]]:

@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from mprnet.checkpoints import save_checkpoint
+from mprnet.errors import CheckpointError
 from mprnet.files import written_whole
 from mprnet.network import MPRNet
 
@@ -24,6 +25,20 @@ class Past(NamedTuple):
 
     steps: int
     stages: int
+
+
+def save_state(state: Mapping[str, Any], path: Path) -> None:
+    """Write what `torch.load` reads, whole or not at all.
+
+    Raises:
+        CheckpointError: it cannot be written, as to a full disk, which torch calls a RuntimeError.
+    """
+    try:
+        with written_whole(path) as unfinished:
+            torch.save(dict(state), unfinished)
+    except (OSError, RuntimeError) as error:
+        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise CheckpointError(f"{path} cannot be written: {why}") from error
 
 
 class RunFiles(TorchCheckpointIO):
@@ -49,8 +64,7 @@ class RunFiles(TorchCheckpointIO):
         checkpoint |= {"past": self._past._asdict()}
         # The weights first: the checkpoint is what says that a step is done.
         self.export(checkpoint, Path(path).with_suffix(".safetensors"))
-        with written_whole(Path(path)) as unfinished:
-            torch.save(checkpoint, unfinished)
+        save_state(checkpoint, Path(path))
 
     def export(self, checkpoint: Mapping[str, Any], target: Path) -> None:
         """Write the averaged weights of a checkpoint as a weights file.

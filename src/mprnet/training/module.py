@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from mprnet.errors import TrainingError
-from mprnet.files import written_whole
 from mprnet.imaging import crop, pad_to_multiple
 from mprnet.network import SIZE_MULTIPLE, MPRNet
+from mprnet.training.files import save_state
 from mprnet.training.loss import restoration_loss
 from mprnet.training.recipe import Optimization
 from mprnet.training.schedule import learning_rate
@@ -130,8 +130,7 @@ class RestorationModule(pl.LightningModule):
         step = self.global_step
         path = self.folder / f"batch-of-step-{step}.pt"
         degraded, target = self._batch or (None, None)
-        with written_whole(path) as unfinished:
-            torch.save({"degraded": degraded, "target": target, "state_dict": self.model.state_dict()}, unfinished)
+        save_state({"degraded": degraded, "target": target, "state_dict": self.model.state_dict()}, path)
         raise TrainingError(
             f"{what} at step {step} with learning rate {self.rate(step):.3g}; the batch and the "
             f"weights are in {path}. Try a lower optimization.rate, a smaller optimization.clip_norm, or "

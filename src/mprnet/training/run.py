@@ -26,7 +26,7 @@ from mprnet.degradation import make_degradation
 from mprnet.errors import CheckpointError, TrainingError
 from mprnet.files import remove_unfinished, written_whole
 from mprnet.network import MPRNet, widen
-from mprnet.training.callbacks import Checkpoints, Logs, Stopped
+from mprnet.training.callbacks import Checkpoints, Logs, Stopped, is_end_of_worker
 from mprnet.training.data import RecipeData
 from mprnet.training.files import BEST, LAST, Past, RunFiles
 from mprnet.training.module import RestorationModule
@@ -66,8 +66,9 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Traini
         TrainingResult: the weights files, both with the moving average of the weights.
 
     Raises:
-        TrainingError: the folder holds a run and `resume` is not set, it holds none and `resume` is set, the
-            recipe's network is not the run's, a loss or gradient is not finite, or a loss far above what it was.
+        TrainingError: the folder holds a run, or weights of one, and `resume` is not set, it holds none and `resume`
+            is set, the recipe's network is not the run's, a loss or gradient is not finite, or a loss far above what it
+            was.
         ConfigError: the recipe asks for compiled code, and there is no compiler.
         DataError: a folder of the recipe is missing, empty, or its pairs do not match.
         CheckpointError: the weights to begin with, or the checkpoint to resume from, cannot be read.
@@ -75,8 +76,9 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Traini
     """
     folder = Path(folder)
     checkpoint = folder / f"{LAST}.ckpt"
-    if checkpoint.exists() and not resume:
-        raise TrainingError(f"{folder} already holds a run; resume it, or choose another folder")
+    kept = [folder / f"{name}{suffix}" for name in (LAST, BEST) for suffix in (".ckpt", ".safetensors")]
+    if not resume and (found := next(filter(Path.exists, kept), None)):
+        raise TrainingError(f"{folder} already holds {found.name}; resume that run, or choose another folder")
     if resume and not checkpoint.exists():
         raise TrainingError(f"{folder} holds no {checkpoint.name} to resume from")
     if recipe.optimization.compile:
@@ -116,6 +118,17 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Traini
             raise KeyboardInterrupt from None
         except SystemExit:  # what Lightning makes of a second Ctrl-C
             raise KeyboardInterrupt from None
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(
+                "the memory of the GPU does not suffice for a step; expected a smaller data.batch or data.crop_px"
+            ) from error
+        except RuntimeError as error:
+            if not is_end_of_worker(error):
+                raise
+            raise TrainingError(
+                "a process that makes crops died, perhaps for want of memory; what is trained is kept: go on with "
+                "fewer data.workers"
+            ) from error
     return TrainingResult(folder / f"{BEST}.safetensors", folder / f"{LAST}.safetensors", keeper.best_psnr_db)
 
 
