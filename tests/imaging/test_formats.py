@@ -523,6 +523,10 @@ def test_a_small_copy_behind_a_tiff_is_no_second_page():
     Image.new("L", (4, 4)).save(file, "TIFF", save_all=True, append_images=[small])
     file.seek(0)
     assert read_image(file).size_hw == (4, 4)
+    Image.new("L", (4, 4)).save(file, "TIFF", save_all=True, append_images=[small, Image.new("L", (4, 4))])
+    file.seek(0)
+    with pytest.raises(ImageError, match="has several pages"):
+        read_image(file)
 
 
 @pytest.mark.parametrize(

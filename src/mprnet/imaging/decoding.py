@@ -55,6 +55,7 @@ _CODE_POINTS = {
 _CODE_POINTS_WITHIN = 2**16  # bytes from the start: what describes a picture stands before it
 _PRIMARIES, _TRANSFERS = frozenset({1, 2, 5, 6, 7}), frozenset({1, 2, 6, 13, 14, 15})  # sRGB, television, not said
 _MAX_DPI = 65_535
+_MOST_PAGES = 64  # of a TIFF; small copies and masks are fewer
 _MAX_PROFILE_BYTES = 2**24  # of a PNG; those of scanners and printers take a few million
 _STRIP_PIXELS = 2**18
 _GREY_MODES = frozenset({"1", "L", "LA", "La"})
@@ -322,7 +323,7 @@ def _check_samples(opened: OpenFile) -> None:
             kind = "CMYK colours of 16 bits"
         elif tags.get(284) == 2 and len(image.getbands()) > 1 and max(_as_tuple(tags.get(258, 8))) > 8:
             kind = "colours of 16 bits in planes of their own"  # of which Pillow reads 8
-        elif _has_second_page(image):
+        elif _has_pages(image):
             kind = "several pages"
     if image.mode == "F":
         kind = "floating-point samples"
@@ -381,16 +382,18 @@ def _as_tuple(value: Any) -> tuple[int, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def _has_second_page(image: Image.Image) -> bool:
-    """Tell whether a TIFF has a second page that is no small copy and no mask of the first."""
+def _has_pages(image: Image.Image) -> bool:
+    """Tell whether a TIFF has another page that is no small copy and no mask of the first."""
     try:
-        image.seek(1)
-        kind = image.tag_v2.get(254, 0)  # type: ignore[attr-defined]
+        for page in range(1, _MOST_PAGES):
+            image.seek(page)
+            if not image.tag_v2.get(254, 0) & 0b101:  # type: ignore[attr-defined]
+                return True
     except EOFError:
         return False
     finally:
         image.seek(0)
-    return not kind & 0b101
+    return True
 
 
 def _is_deep(opened: OpenFile) -> bool:

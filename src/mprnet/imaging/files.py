@@ -14,8 +14,9 @@
 A file is measured before it is decoded, and written whole or not at all. Grey that a format does not hold becomes RGB,
 as palettes do; CMYK becomes sRGB, through its profile where it has one, and so does what is written with a profile to
 BMP or GIF; AVIF and HEIF of 10 or 12 bits are rounded to 8. PNG, TIFF, JPEG and BMP keep how many pixels make an inch.
-What cannot be kept (floating-point samples, several pages, animations where one picture is asked for, wide gamut or HDR
-that no profile describes) is refused rather than silently lost.
+What cannot be kept (floating-point samples, several pages of a TIFF, animations where one picture is asked for, wide
+gamut or HDR that no profile describes) is refused rather than silently lost. Of a HEIF with several pictures the
+primary one is taken.
 """
 
 from __future__ import annotations
