@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mprnet.files import remove_unfinished, written_whole
+from mprnet.files import obstacle, remove_unfinished, status_of, written_whole
 
 
 def test_a_file_that_fails_half_way_leaves_the_older_one_and_nothing_else(tmp_path: Path) -> None:
@@ -86,3 +86,23 @@ def test_what_a_living_process_is_writing_stays(tmp_path: Path) -> None:
             remove_unfinished(tmp_path)
         process.communicate("\n")
     assert sorted((path.name, path.read_text()) for path in tmp_path.iterdir()) == [("other", "other"), ("own", "own")]
+
+
+def test_what_stands_at_a_place_is_told_on_every_python(tmp_path):
+    (tmp_path / "a").write_text("xyz")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    assert status_of(tmp_path / "a").st_size == 3
+    for name in ("none", "a/b", "circle", "nul\0"):
+        assert status_of(tmp_path / name) is None
+    with pytest.raises(OSError, match="too long"):
+        status_of(tmp_path / ("x" * 300))
+
+
+def test_what_is_in_the_way_of_a_file_is_told(tmp_path, monkeypatch):
+    (tmp_path / "a").touch()
+    assert obstacle(tmp_path / "a") is None
+    assert obstacle(tmp_path / "new" / "deeper" / "b") is None
+    assert obstacle(tmp_path / "a" / "b") == f"{tmp_path / 'a'} is no folder"
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert obstacle(tmp_path / "a") == f"{tmp_path / 'a'} may not be written to"
+    assert obstacle(tmp_path / "new" / "b") == f"{tmp_path} may not be written to"

@@ -15,6 +15,7 @@ import io
 import json
 import os
 import re
+import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ import torch
 from torch import Tensor
 
 from mprnet.errors import CheckpointError, ConfigError
-from mprnet.files import written_whole
+from mprnet.files import status_of, written_whole
 from mprnet.network import MPRNet, MPRNetConfig
 
 if TYPE_CHECKING:
@@ -90,23 +91,34 @@ def read_metadata(path: PathLike) -> dict[str, str]:
     return _read(Path(path)).metadata
 
 
-def read_task(path: PathLike, asked: str | None = None) -> str | None:
-    """Return what weights undo, by their file, or what is asked for where it does not say.
+def task_of(metadata: Mapping[str, str], path: PathLike, asked: str | None = None) -> str | None:
+    """Return what weights undo, by their file's entries, or what is asked for where they do not say.
 
     Args:
-        path: the file.
+        metadata: of the file.
+        path: the file, for the message.
         asked: the task they are wanted for; without one, that of the file.
 
     Raises:
-        CheckpointError: as `load_checkpoint`.
         ConfigError: the weights are for another task than is asked for.
     """
-    stored = read_metadata(path).get("task")
+    stored = metadata.get("task")
     if None not in (asked, stored) and asked != stored:
         raise ConfigError(
             f"{path} has weights for {stored!r}; expected those for {asked}: ask for the other, or name others"
         )
     return asked or stored
+
+
+def trained_stages_of(metadata: Mapping[str, str]) -> int:
+    """Return how many stages of a network were ever trained, by its file's entries: all, where they do not say.
+
+    Example:
+        >>> trained_stages_of({"trained_stages": "1"}), trained_stages_of({})
+        (1, 3)
+    """
+    stages = metadata.get("trained_stages")
+    return int(stages) if stages in ("1", "2") else 3
 
 
 def save_checkpoint(
@@ -238,11 +250,11 @@ def _pieces(num_cab: int) -> list[tuple[str, str]]:
 
 def _read(path: Path) -> _Checkpoint:
     try:
-        if path.is_dir():
-            raise CheckpointError(f"{path} is a folder; expected a weights file")
-        if not path.exists():
+        if (status := status_of(path)) is None:
             raise CheckpointError(f"{path} does not exist; expected a weights file (.safetensors or .pth)")
-        if path.stat().st_size == 0:
+        if stat.S_ISDIR(status.st_mode):
+            raise CheckpointError(f"{path} is a folder; expected a weights file")
+        if status.st_size == 0:
             raise CheckpointError(f"{path} is empty (0 bytes); copy or download it again")
         return _read_mprnet(path) if path.suffix == _SUFFIX else _read_official(path)
     except OSError as error:

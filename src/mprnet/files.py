@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import platform
 import re
@@ -18,6 +19,8 @@ _MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
 _UNFINISHED = re.compile(rf"\.[0-9a-f]{{32}}-(?P<machine>[0-9a-f]{{8}})-(?P<process>\d+){re.escape(_ENDING)}")
 _ABANDONED_S = 24 * 60 * 60
 """Another machine's file that was not written to for so long is taken for left behind."""
+_NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+_NOTHING_ON_WINDOWS = (21, 123, 1921)  # a drive without a disk; a name, or a link, that leads nowhere
 _own: set[str] = set()
 """The unfinished files that this process is writing."""
 
@@ -57,15 +60,38 @@ def written_whole(path: Path) -> Iterator[Path]:
         _own.discard(unfinished.name)
 
 
+def status_of(path: Path) -> os.stat_result | None:
+    """Return what the system says of what stands at a place; None where nothing does.
+
+    `Path.exists` raises where the system refuses to say, or not, depending on the version of Python.
+
+    Raises:
+        OSError: it may not be asked, or the name is too long.
+    """
+    try:
+        return path.stat()
+    except ValueError:  # a name that no file can have
+        return None
+    except OSError as error:
+        if error.errno in _NOTHING or getattr(error, "winerror", None) in _NOTHING_ON_WINDOWS:
+            return None
+        raise
+
+
 def obstacle(path: Path) -> str | None:
-    """Say why no file can be written to a place, as far as that can be told; None where nothing is in the way.
+    """Say why a file cannot be written, as far as that can be told; None where nothing is in the way.
 
     Folders on the way that do not exist are none: they can be made.
     """
-    folder = next((folder for folder in path.parents if os.path.lexists(folder)), None)
-    if folder is None or (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
-        return None
-    return f"{folder} may not be written to" if folder.is_dir() else f"{folder} is no folder"
+    try:
+        if status_of(path) is not None and not os.access(path, os.W_OK):
+            return f"{path} may not be written to"
+        folder = next((folder for folder in path.parents if os.path.lexists(folder)), None)
+        if folder is None or (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+            return None
+        return f"{folder} may not be written to" if folder.is_dir() else f"{folder} is no folder"
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def remove_unfinished(folder: Path) -> None:

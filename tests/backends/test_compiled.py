@@ -46,7 +46,7 @@ def test_the_traced_network_gives_the_pictures_of_the_network(network, asked):
         expected = network(degraded)
     (picture,) = backend.run(degraded, (1,))
     torch.testing.assert_close(picture, expected.stage1, rtol=0, atol=1e-5)
-    assert asked == [{"dynamic": None, "options": {"freezing": True}}]
+    assert asked == [{"dynamic": None}]
 
 
 def test_the_network_is_traced_in_one_piece_whatever_it_averages_over(network, asked):
@@ -55,7 +55,7 @@ def test_the_network_is_traced_in_one_piece_whatever_it_averages_over(network, a
     reference = TorchBackend(network, "bf16", CPU)
     degraded = torch.rand(2, 3, 32, 40)
     found, expected = (engine.run(degraded, (2, 3)) for engine in (backend, reference))
-    assert asked == [{"dynamic": False, "options": {"freezing": True}}]
+    assert asked == [{"dynamic": False}]
     torch.testing.assert_close(found, expected, rtol=0, atol=0.02)
 
 
@@ -109,15 +109,16 @@ def test_memory_is_estimated_by_precision(network, asked):
     assert full == 2 * half
 
 
-def test_torch_keeps_a_form_for_many_sizes_and_stages(network, asked):
-    backend, limits = CompiledBackend(network, "fp32", CPU), []
-    before = torch._dynamo.config.recompile_limit
+def test_torch_keeps_a_form_for_many_sizes_and_stages_and_takes_the_weights_for_constants(network, asked):
+    def chosen():
+        return torch._dynamo.config.recompile_limit, torch._inductor.config.freezing
 
     def compute(degraded, stages):
-        limits.append(torch._dynamo.config.recompile_limit)
+        seen.append(chosen())
         return tuple(degraded for _ in stages)
 
+    backend, seen, before = CompiledBackend(network, "fp32", CPU), [], chosen()
     backend._network = compute
     backend.run(torch.rand(1, 3, 8, 8), (1,))
-    assert limits == [64]
-    assert torch._dynamo.config.recompile_limit == before
+    assert seen == [(64, True)]
+    assert chosen() == before != seen[0]

@@ -76,6 +76,8 @@ def test_short_products_are_for_tf32_alone_and_what_was_set_before_comes_back():
         assert (cudnn.allow_tf32, matmul.allow_tf32) == (True, True)
     with float32_products("fp32", CPU):
         assert (cudnn.allow_tf32, matmul.allow_tf32) == before
+    with float32_products("fp16", GPU):
+        assert (cudnn.allow_tf32, matmul.allow_tf32) == before
     with pytest.raises(KeyError), float32_products("tf32", GPU):
         raise KeyError
     assert (cudnn.allow_tf32, matmul.allow_tf32) == before

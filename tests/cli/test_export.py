@@ -65,7 +65,7 @@ def test_stages_that_were_not_trained_are_refused(command, weights, tmp_path, st
     output = tmp_path / "network.pt2"
     answer = command("export", "--weights", first, "--format", "torchexport", "--stage", stage, "-o", output)
     assert answer.code == 1
-    assert f"--stage is {stage}, but of this network only stages up to 1 were trained" in answer.err
+    assert f"stage is {stage}, and the last stage of this network that was trained is 1" in answer.err
     assert not output.exists()
 
 

@@ -98,6 +98,7 @@ def test_pictures_with_other_measures_are_not_averaged_in_silence():
 
 def test_each_process_takes_a_gpu_of_its_own(monkeypatch):
     taken = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
     monkeypatch.setenv("LOCAL_RANK", "3")

@@ -520,11 +520,12 @@ def test_what_an_interrupted_run_measured_keeps_its_versions(tmp_path, monkeypat
     def stop(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mprnet.evaluation.benchmark._environment", lambda _: {"torch": "1"})
-    with pytest.raises(KeyboardInterrupt):
-        evaluate(Run(benchmark(2), halving()), tmp_path, watch=stop)
-    monkeypatch.setattr("mprnet.evaluation.benchmark._environment", lambda _: {"torch": "2"})
-    assert evaluate(Run(benchmark(2), halving()), tmp_path).environment == {"torch": "1; 2"}
+    for torch_version in ("1", "2"):
+        monkeypatch.setattr("mprnet.evaluation.benchmark._environment", lambda _, found=torch_version: {"torch": found})
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(Run(benchmark(3), halving()), tmp_path, watch=stop)
+    monkeypatch.setattr("mprnet.evaluation.benchmark._environment", lambda _: {"torch": "3"})
+    assert evaluate(Run(benchmark(3), halving()), tmp_path).environment == {"torch": "1; 2; 3"}
 
 
 def test_a_picture_that_needs_an_extra_leaves_the_others_to_be_measured():

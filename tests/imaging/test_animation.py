@@ -82,6 +82,12 @@ def test_times_finer_than_those_of_a_gif_do_not_add_up_and_none_is_shown_for_lon
     assert duration_ms <= 10 or min(found) >= 20  # what is shorter, browsers show for 100 ms
 
 
+def test_a_pause_after_frames_that_a_gif_cannot_hold_keeps_its_length():
+    made = [Frame(frame(number % 3), 15) for number in range(40)] + [Frame(frame(1), 100)]
+    *_, pause = read_frames(written(made, "GIF")).frames
+    assert pause.duration_ms == pytest.approx(100, abs=10)
+
+
 def test_a_file_of_one_picture_is_one_frame():
     file = io.BytesIO()
     write_image(frame(0), file, format="tiff")

@@ -530,6 +530,40 @@ def test_a_small_copy_behind_a_tiff_is_no_second_page():
 
 
 @pytest.mark.parametrize(
+    ("mode", "tags", "message"),
+    [
+        ("RGB", {254: 1}, "has only a small copy of its picture"),
+        ("RGB", {50706: b"\1\4\0\0"}, "has only a small copy of its picture"),
+        ("RGBX", {}, "has a further channel, such as a saved selection"),
+    ],
+)
+def test_a_tiff_that_holds_more_than_its_first_picture_shows_is_refused(mode, tags, message):
+    file = io.BytesIO()
+    Image.new(mode, (4, 4)).save(file, "TIFF", tiffinfo=tags)
+    file.seek(0)
+    with pytest.raises(ImageError, match=message):
+        read_image(file)
+
+
+def test_a_tiff_is_not_turned_by_its_xmp(tmp_path):
+    file = io.BytesIO()
+    xmp = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        b'<rdf:Description tiff:Orientation="6" xmlns:tiff="http://ns.adobe.com/tiff/1.0/"/></rdf:RDF></x:xmpmeta>'
+    )
+    Image.new("RGB", (6, 4)).save(file, "TIFF", tiffinfo={700: xmp})
+    file.seek(0)
+    assert read_image(file).size_hw == (4, 6)
+
+
+@pytest.mark.parametrize("name", ["a.jpe", "a.jfif"])
+def test_other_endings_of_jpeg_are_known(name, tmp_path):
+    write_image(np.zeros((4, 6, 3), np.uint8), tmp_path / name)
+    assert (tmp_path / name).read_bytes()[:2] == b"\xff\xd8"
+    assert read_image(tmp_path / name).size_hw == (4, 6)
+
+
+@pytest.mark.parametrize(
     ("size", "format_"), [((1, 65_535), "WEBP"), ((65_535, 1), "JPEG"), ((70_000, 1), "GIF"), ((1, 70_000), "AVIF")]
 )
 def test_a_sliver_longer_than_a_format_holds_is_one_clear_line(size, format_, tmp_path):

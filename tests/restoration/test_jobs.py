@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +20,7 @@ from mprnet.errors import ConfigError
 from mprnet.files import _MACHINE
 from mprnet.imaging import FORMATS
 from mprnet.restoration import Job, PictureOptions, Skipped, jobs, pictures, plan, restore_files
-from mprnet.restoration.journal import NAME, sha256_of
+from mprnet.restoration.journal import NAME, settings_of, sha256_of
 
 OVERWRITE = PictureOptions(overwrite=True)
 
@@ -708,12 +709,13 @@ def test_a_pattern_without_an_output_leaves_out_the_strips_it_made(restorer, fol
     assert (report.failures, files()) == ((), made)
 
 
-def test_a_pattern_without_a_match_is_a_failure(restorer, folder):
+def test_a_pattern_without_a_match_is_a_failure(restorer, folder, monkeypatch):
     draw("in/a.png")
     report = restore_files(restorer, ["in/*.webp", "in/a.png"], "out")
     assert reasons(report) == [f"{Path('in/*.webp')} does not exist, and as a pattern it matches no pictures"]
     assert files("out") == ["a.png"]
-    with pytest.raises(ConfigError, match="is no pattern of files"):
+    monkeypatch.setattr(Path, "glob", lambda *_: (_ for _ in ()).throw(ValueError("Invalid pattern")))  # by version
+    with pytest.raises(ConfigError, match=r"'in/\*\*b/\*' is no pattern of files: Invalid pattern"):
         restore_files(restorer, ["in/**b/*"], "out")
 
 
@@ -829,25 +831,42 @@ def test_an_output_that_cannot_be_written_is_found_before_the_work(restorer, fol
     assert restorer.calls == []
 
 
-def test_a_log_that_may_not_be_written_is_one_line_before_the_work(restorer, folder, monkeypatch):
-    draw("a.png")
-    restore_files(restorer, ["a.png"], log="log.jsonl", options=OVERWRITE)
+def test_a_log_that_may_not_be_written_is_found_before_the_work_and_what_is_done_stays_done(
+    restorer, folder, monkeypatch
+):
+    draw("in/a.png")
+    restore_files(restorer, ["in"], "out")
+    restorer.calls.clear()
     allowed = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "log.jsonl" and allowed(path, mode))
-    with pytest.raises(ConfigError, match=r"log\.jsonl may not be written to; choose another place for it"):
-        restore_files(restorer, ["a.png"], log="log.jsonl", options=OVERWRITE)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != NAME and allowed(path, mode))
+    assert len(restore_files(restorer, ["in"], "out").skipped) == 1
+    draw("in/b.png")
+    report = restore_files(restorer, ["in"], "out")
+    assert reasons(report)[0].endswith(f"{NAME} may not be written to")
+    assert restorer.calls == []
 
 
-def test_a_strip_of_what_stood_there_before_is_made_anew(restorer, folder):
+def test_a_strip_of_what_stood_there_before_is_told(restorer, folder):
     draw("in/a.png")
     restore_files(restorer, ["in"], "out", options=PictureOptions(compare=True, strength=0.5))
     old = (folder / "out/a_compare.jpg").stat()
     os.utime("out/a_compare.jpg", ns=(old.st_atime_ns, old.st_mtime_ns - 10**9))  # clocks of file systems are coarse
     restore_files(restorer, ["in"], "out", options=OVERWRITE)
     compare = PictureOptions(compare=True)
-    assert len(restore_files(restorer, ["in"], "out", options=compare).restored) == 1
-    assert (folder / "out/a_compare.jpg").stat().st_mtime_ns > old.st_mtime_ns - 10**9
+    report = restore_files(restorer, ["in"], "out", options=compare)
+    assert "a_compare.jpg exists, and is older than" in reasons(report)[0]
+    assert len(restore_files(restorer, ["in"], "out", options=replace(compare, overwrite=True)).restored) == 1
     assert len(restore_files(restorer, ["in"], "out", options=compare).skipped) == 1
+
+
+def test_a_log_of_an_older_version_holds_for_pictures_and_videos(restorer, folder):
+    draw("in/a.png")
+    restore_files(restorer, ["in"], "out")
+    whole = settings_of([restorer], PictureOptions(), codec=None, crf=17)["digest"]
+    lines = [line | ({"settings": whole} if "settings" in line else {}) for line in log()]
+    Path("out", NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert len(restore_files(restorer, ["in"], "out", crf=17).skipped) == 1
+    assert len(restore_files(restorer, ["in"], "out", crf=18).failures) == 1
 
 
 def test_what_videos_are_written_with_decides_nothing_of_pictures_and_the_other_way_round(
@@ -872,15 +891,14 @@ def test_what_videos_are_written_with_decides_nothing_of_pictures_and_the_other_
     assert "restored with other settings" in reasons(quality)[0]
 
 
-def test_names_that_this_machine_takes_for_one_are_told_apart(restorer, folder, monkeypatch):
+@pytest.mark.parametrize(("system", "refused"), [("darwin", [1, 3]), ("win32", [1]), ("linux", [])])
+def test_names_that_a_system_takes_for_one_are_told_apart(restorer, folder, monkeypatch, system, refused):
     draw("a/IMG.png", "b/img.png", "c/caf\u00e9.png", "d/cafe\u0301.png")
-    inputs = ["a/IMG.png", "b/img.png", "c/caf\u00e9.png", "d/cafe\u0301.png"]
-    monkeypatch.setattr(plan, "_FOLDS", True)
-    report = restore_files(restorer, inputs, "out", options=OVERWRITE)
-    assert [str(failure.source) for failure in report.failures] == [str(Path(inputs[1])), str(Path(inputs[3]))]
-    assert "give them different output folders" in reasons(report)[0]
-    monkeypatch.setattr(plan, "_FOLDS", False)
-    assert len(restore_files(restorer, inputs, "other").restored) == 4
+    inputs = [Path(name) for name in ("a/IMG.png", "b/img.png", "c/caf\u00e9.png", "d/cafe\u0301.png")]
+    monkeypatch.setattr(plan, "_SYSTEM", system)
+    entries = plan.plan(inputs, "out")
+    assert [place for place, entry in enumerate(entries) if isinstance(entry, plan.Failure)] == refused
+    assert all("give them different output folders" in entries[place].reason for place in refused)
 
 
 def test_the_stage_of_a_video_that_was_begun_is_kept(restorer, folder, monkeypatch):

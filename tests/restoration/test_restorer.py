@@ -555,5 +555,21 @@ def test_an_existing_file_is_found_before_the_hard_work(make_network, spy, tmp_p
 
 def test_a_folder_that_cannot_be_made_is_one_clear_line(restorer, tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
-    with pytest.raises(ImageError, match=r"b\.png cannot be written: File exists"):
+    with pytest.raises(ImageError, match=r"b\.png cannot be written: .*a\.png is no folder"):
         restorer.restore_file(tmp_path / "a.png", tmp_path / "a.png" / "b.png")
+
+
+def test_a_gpu_that_torch_has_no_code_for_is_left_alone(make_network, tmp_path, monkeypatch):
+    def zeros(*_, device, **__):
+        raise RuntimeError("CUDA error: no kernel image is available for execution on the device\nCompile with …")
+
+    save_checkpoint(make_network(), tmp_path / "a.safetensors")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "zeros", zeros)
+    told = []
+    restorer = Restorer.from_checkpoint(tmp_path / "a.safetensors", backend="torch", notice=told.append)
+    assert restorer.backend.device.type == "cpu"
+    assert told == [
+        "the GPU is left alone, since torch cannot use it: CUDA error: no kernel image is available for execution on "
+        "the device"
+    ]

@@ -63,6 +63,7 @@ class Darker:
 
     def __init__(self, restorer):
         self.backend, self.sizes = restorer.backend, []
+        self.name = self.backend.name
         self.device, self.bytes_per_pixel = self.backend.device, self.backend.bytes_per_pixel
 
     def run(self, tile, stages):

@@ -309,7 +309,7 @@ def test_weights_that_a_run_left_are_not_overwritten_either(finished, tiny, kept
         if path.name.startswith(("last.", "best.")) and path.name != kept:
             path.unlink()
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
-    with pytest.raises(TrainingError, match=f"already holds {re.escape(kept)}"):
+    with pytest.raises(TrainingError, match=f"already holds {re.escape(kept)}; move it away, or choose another folder"):
         train(training.load_recipe(tiny), finished)
     assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
 

@@ -82,7 +82,8 @@ def choose(
     best = min(seconds, key=seconds.__getitem__, default=candidates[0])
     if is_final:
         _remember(key, best)
-    tell_if_lost(cache_dir(), notice)
+    with contextlib.suppress(OSError):  # no place at all, not even a temporary one
+        tell_if_lost(cache_dir(), notice)
     return best
 
 

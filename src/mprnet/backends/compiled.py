@@ -11,6 +11,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 import torch
+import torch._inductor.config
 from torch import Tensor
 
 from mprnet.backends.cache import LARGEST_BYTES, compiled_dir, prune_compiled
@@ -78,7 +79,7 @@ class CompiledBackend:
             else:
                 # Where local windows are a function of the size, torch takes for ever to think of all sizes at once.
                 dynamic = False if is_local(model) else None
-                self._network = torch.compile(network, dynamic=dynamic, options={"freezing": True})
+                self._network = torch.compile(network, dynamic=dynamic)
 
     # Not inference mode, of whose tensors the compiler cannot take versions.
     @torch.no_grad()
@@ -86,7 +87,9 @@ class CompiledBackend:
         """Restore pictures that are padded already, as `Backend` says."""
         moved = degraded.to(self.device, torch.float32, memory_format=torch.channels_last)
         kept = torch._dynamo.config.patch(recompile_limit=_MOST_VARIANTS)
-        with _quiet(), kept, float32_products(self.precision, self.device):
+        # Weights that are constants are laid out for their convolutions once. Only said here are they traced as such.
+        frozen = torch._inductor.config.patch(freezing=self.device.type == "cpu")
+        with _quiet(), kept, frozen, float32_products(self.precision, self.device):
             pictures = self._network(moved, stages)
         # What a CUDA graph returns lies in memory that its next run writes to.
         return tuple(picture.to(degraded.device, copy=True) for picture in pictures)

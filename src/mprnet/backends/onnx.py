@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import importlib
+import importlib.util
 import logging
 import shutil
 import warnings
@@ -153,11 +153,8 @@ def to_onnx(program: ExportedProgram, outputs: Sequence[str]) -> torch.onnx.ONNX
 
 
 def _check_exporter() -> None:
-    try:
-        for package in ("onnx", "onnxscript"):
-            importlib.import_module(package)
-    except ImportError as error:
-        raise MissingExtraError("ONNX needs packages that are not installed; pip install 'mprnet[onnx]'") from error
+    if None in map(importlib.util.find_spec, ("onnx", "onnxscript")):
+        raise MissingExtraError("ONNX needs packages that are not installed; pip install 'mprnet[onnx]'")
 
 
 def _runtime() -> Any:

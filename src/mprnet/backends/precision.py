@@ -63,12 +63,16 @@ def choose_precision(precision: Precision, device: torch.device) -> str:
 @contextlib.contextmanager
 def float32_products(precision: str, device: torch.device) -> Iterator[None]:
     """Let GPUs shorten the factors of float32 products for `tf32` alone; torch does it for convolutions by itself."""
-    if device.type != "cuda":
+    if device.type != "cuda" or precision not in ("fp32", "tf32"):
         yield
         return
     # torch's newer names for these, `fp32_precision`, leave it in a state that its own export refuses.
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = cudnn.allow_tf32, matmul.allow_tf32
+    try:
+        before = cudnn.allow_tf32, matmul.allow_tf32
+    except RuntimeError:  # the caller has chosen by the newer names, which do not go together with these
+        yield
+        return
     cudnn.allow_tf32 = matmul.allow_tf32 = precision == "tf32"
     try:
         yield

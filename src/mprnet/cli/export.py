@@ -19,7 +19,9 @@ def export(
     format: Annotated[  # noqa: A002 (the option's name)
         str, typer.Option(metavar="onnx|openvino|torchexport", help="Which program is to read it.")
     ],
-    task: Annotated[str | None, typer.Option(metavar=_TASKS, help="Whose shipped weights to export.")] = None,
+    task: Annotated[
+        str | None, typer.Option(metavar=_TASKS, help="Whose shipped weights to export, or what others undo.")
+    ] = None,
     weights: Annotated[
         str | None, typer.Option(metavar="NAME_OR_FILE", help="Other weights than those shipped for the task.")
     ] = None,
@@ -39,7 +41,7 @@ def export(
     """Write a network for ONNX, OpenVINO or torch.export, compare it with torch, and keep it if it agrees."""
     from rich.console import Console
 
-    from mprnet.checkpoints import load_checkpoint, read_metadata, read_task
+    from mprnet.checkpoints import load_checkpoint, read_metadata, task_of
     from mprnet.export import CROPS, calibration_crops, export_model
     from mprnet.network import TASKS
     from mprnet.weights import find_weights
@@ -51,11 +53,9 @@ def export(
     if crops is not None and (calibrate is None or crops < 1):
         raise ConfigError(f"--crops is {crops}; expected 1 or more, beside --calibrate")
     path = find_weights(weights or task or "")
-    task = read_task(path, task)
-    metadata = read_metadata(path) | ({"task": task} if task else {})
-    trained = metadata.get("trained_stages")
-    if trained in ("1", "2") and (stage == "all" or (stage.isdecimal() and int(stage) > int(trained))):
-        raise ConfigError(f"--stage is {stage}, but of this network only stages up to {trained} were trained")
+    metadata = read_metadata(path)
+    task = task_of(metadata, path, task)
+    metadata |= {"task": task} if task else {}
     samples = None
     if calibrate is not None:
         if task is None:

@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
@@ -246,7 +247,7 @@ def _check_origins(finished: dict[str, str], origins: dict[str, str], source: Pa
         raise DataError(f"{out} holds {what}; use the source that it was made from, or another output")
 
 
-_MOST_WORKERS = 61
+_MOST_WORKERS = 61 if sys.platform == "win32" else sys.maxsize
 """More processes than these Windows cannot wait for."""
 
 

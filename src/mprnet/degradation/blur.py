@@ -123,8 +123,8 @@ class MotionBlur:
     def _few(self, path: Tensor, centre: Tensor, size_hw: torch.Size) -> Tensor:
         """Choose as many positions of one path `(1, P, 3)`, shift and roll, as it needs: a short one spares work.
 
-        A roll moves what is far from its centre further than the path is long: there, too, no two are more than about
-        a pixel apart, or a large picture would be seen several times over.
+        A roll moves what is far from its centre further than the path is long: as many positions as what it passes
+        there has pixels, or a large picture would be seen several times over.
         """
         drawn = path.shape[1]
         if self.exposures:

@@ -55,8 +55,9 @@ def shared_work() -> Iterator[Processes]:
     A process group that exists is used and left as it is. Otherwise one is made (gloo: only scores travel) where the
     environment says that there are several processes, and taken down at the end.
     """
-    if count := torch.cuda.device_count():  # what says only `cuda` is on the GPU of this process
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % count)
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if local and torch.cuda.is_available():  # what says only `cuda` is on the GPU of this process
+        torch.cuda.set_device(local % torch.cuda.device_count())
     if dist.is_available() and dist.is_initialized():
         yield Processes(dist.get_rank(), dist.get_world_size())
     elif int(os.environ.get("WORLD_SIZE", "1")) > 1:

@@ -105,7 +105,8 @@ def network_method(restorer: Restorer, weights: Path, *, stage: int | None = Non
     Args:
         restorer: the network.
         weights: the file it was loaded from, whose hash is kept with the results.
-        stage: 1, 2 or 3, the one stage to measure, later ones not being computed; without it all, from one pass.
+        stage: 1, 2 or 3, the one stage to measure, later ones not being computed; without it all, at one scale from one
+            pass.
 
     Raises:
         ConfigError: there is no such stage.
@@ -270,11 +271,11 @@ def evaluate(
                 journal.add(item.name, outcome)
         watch(Watch(item.name, done, len(mine), outcome))
 
-    for images, failed in processes.gather((measured, results.failed)):
+    for images, failed, of_process in processes.gather((measured, results.failed, environment)):
         results.images |= images
         results.failed |= failed
         if images or not results.environment:
-            results.add_environment(environment)
+            results.add_environment(of_process)
     order = [item.name for item in items]
     results.images = {name: results.images[name] for name in order if name in results.images}
     results.failed = {name: results.failed[name] for name in order if name in results.failed}

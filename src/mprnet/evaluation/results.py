@@ -264,7 +264,9 @@ class Journal:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._folder = folder
-        self._header = {"settings": dict(settings), "outputs": list(outputs), "environment": dict(environment or {})}
+        self._header = {"settings": dict(settings), "outputs": list(outputs)}
+        self._environment = dict(environment or {})
+        self._has_environment = False
         self._own = folder / _JOURNALS.replace("*", str(rank))
 
     def read(self) -> Results | None:
@@ -289,8 +291,11 @@ class Journal:
                     continue
                 self._check(path, header)
                 earlier = earlier or Results(header["settings"], tuple(header["outputs"]), 0)
-                earlier.images |= {line["name"]: PictureResult.from_dict(line) for line in lines}
-                earlier.add_environment(header.get("environment", {}))
+                for line in lines:
+                    if "name" in line:
+                        earlier.images[line["name"]] = PictureResult.from_dict(line)
+                    else:
+                        earlier.add_environment(line["environment"])
         return earlier
 
     def add(self, name: str, image: PictureResult) -> None:
@@ -299,14 +304,17 @@ class Journal:
         Raises:
             DataError: it cannot be written.
         """
-        line = json.dumps({"name": name, **image.to_dict()}) + "\n"
+        lines: list[Any] = [{"name": name, **image.to_dict()}]
+        if not self._has_environment:
+            lines.insert(0, {"environment": self._environment})
         if not self._own.exists():
-            line = json.dumps(self._header) + "\n" + line
+            lines.insert(0, self._header)
         try:
             with self._own.open("a", encoding="utf-8") as file:
-                file.write(line)
+                file.write("".join(json.dumps(line) + "\n" for line in lines))
                 file.flush()
                 os.fsync(file.fileno())
+            self._has_environment = True
         except OSError as error:
             raise DataError(f"{self._own} cannot be written: {error.strerror or error}") from error
 

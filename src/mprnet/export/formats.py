@@ -105,7 +105,8 @@ def read_about(path: Path) -> dict[str, str]:
         path: what `export_model` wrote.
 
     Raises:
-        ConfigError: as `open_exported`; or a `.pt2` is damaged, or says nothing that was written by `export_model`.
+        ConfigError: as `open_exported`; or an `.onnx` or a `.pt2` is missing or damaged, or a `.pt2` says nothing that
+            was written by `export_model`.
         MissingExtraError: as `open_exported`.
     """
     return _of(path).about(path)

@@ -12,6 +12,7 @@ import torch
 from mprnet import __version__
 from mprnet.backends import fingerprint
 from mprnet.backends.graph import exported
+from mprnet.checkpoints import trained_stages_of
 from mprnet.errors import ConfigError, ExportError
 from mprnet.export.formats import FORMATS, Content, Format, need
 from mprnet.export.parity import BOUNDS, Comparison, compare
@@ -61,7 +62,8 @@ def export_model(
         tuple[Comparison, ...]: how the file differs from torch at three sizes, odd ones included.
 
     Raises:
-        ConfigError: there is no such format, stage or precision, or not together; `target` has another suffix; or the
+        ConfigError: there is no such format, stage or precision, or not together; the stage was never trained, as
+            `metadata` says; `target` has another suffix; or the
             network averages over local windows.
         ExportError: a file exists or cannot be written; or it differs from torch by more than `BOUNDS`, and is not
             kept.
@@ -69,6 +71,9 @@ def export_model(
     """
     target = Path(target)
     form = _check(format, stage, precision, crops)
+    trained = trained_stages_of(metadata or {})
+    if trained < (3 if stage == "all" else stage):
+        raise ConfigError(f"stage is {stage}, and the last stage of this network that was trained is {trained}")
     _check_target(target, form, overwrite)
     need(format, *form.needs)
     if precision == "int8":

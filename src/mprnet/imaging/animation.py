@@ -158,6 +158,7 @@ def write_frames(
         if format_ == "GIF" and frame.duration_ms > tick:
             ticks = max(2, ticks)  # browsers show a frame of one tick for ten
         shown += ticks
+        end = max(end, (shown - 0.5) * tick)  # what was added is not taken from later frames
         durations.append(ticks * tick)
         if images[-1].size != images[0].size:
             raise ImageError(f"{name} cannot be written: its frames differ in size; expected one size")

@@ -17,6 +17,7 @@ import io
 import logging
 import os
 import re
+import stat
 import struct
 import threading
 import warnings
@@ -30,6 +31,7 @@ import numpy as np
 from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError, _imaging
 
 from mprnet.errors import ImageError, MPRNetError
+from mprnet.files import status_of
 from mprnet.imaging.directories import excess_in
 from mprnet.imaging.formats import HEADER_BYTES, HOLD_FRAMES, recognise
 from mprnet.imaging.heif import open_heif
@@ -180,9 +182,9 @@ def open_header(source: PathLike | BinaryIO, name: str, max_pixels: int) -> Iter
 def _opened(source: PathLike | BinaryIO, name: str, max_pixels: int) -> Iterator[BinaryIO]:
     if isinstance(source, str | os.PathLike):
         path = Path(source)
-        if not path.exists():
+        if (status := status_of(path)) is None:
             raise ImageError(f"{name} does not exist; expected a {_KINDS} file")
-        if not path.is_file():
+        if not stat.S_ISREG(status.st_mode):
             raise ImageError(f"{name} is a folder or no ordinary file; expected a {_KINDS} file")
         with path.open("rb") as file:
             yield file
@@ -323,6 +325,10 @@ def _check_samples(opened: OpenFile) -> None:
             kind = "CMYK colours of 16 bits"
         elif tags.get(284) == 2 and len(image.getbands()) > 1 and max(_as_tuple(tags.get(258, 8))) > 8:
             kind = "colours of 16 bits in planes of their own"  # of which Pillow reads 8
+        elif tags.get(254, 0) & 1 or 50706 in tags:
+            kind = "only a small copy of its picture where pictures lie, as raw photographs have"
+        elif 0 in _as_tuple(tags.get(338, 1)):
+            kind = "a further channel, such as a saved selection, that is no transparency"
         elif _has_pages(image):
             kind = "several pages"
     if image.mode == "F":
@@ -349,6 +355,8 @@ def _load(image: Image.Image, format_: str) -> None:
 
     Where it cannot be told not to, stderr is closed to everyone for as long as a TIFF is decoded.
     """
+    if format_ == "TIFF":
+        image.info.pop("xmp", None)  # by which Pillow would turn a picture that has no orientation itself
     if format_ != "TIFF" or _silence_libtiff():
         image.load()
         return

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,7 @@ from PIL import Image, features
 from torch import Tensor
 
 from mprnet.errors import ConfigError, ImageError
-from mprnet.files import obstacle, written_whole
+from mprnet.files import obstacle, status_of, written_whole
 from mprnet.imaging.decoding import MAX_PIXELS, PathLike, decode, name_of, open_picture, upright
 from mprnet.imaging.formats import FORMATS, HOLD_16_BITS, check_holds, format_named
 from mprnet.imaging.heif import check_heif, save_heif
@@ -181,12 +182,12 @@ def check_target(
     if picture is not None:
         check_holds(format_, picture, str(path))
     try:
-        is_folder, exists = path.is_dir(), path.exists()
+        status = status_of(path)
     except OSError as error:
         raise ImageError(f"{path} cannot be written: {error.strerror or error}") from error
-    if is_folder:
+    if status is not None and stat.S_ISDIR(status.st_mode):
         raise ImageError(f"{path} is a folder; expected a file to write")
-    if exists and not overwrite:
+    if status is not None and not overwrite:
         raise ImageError(f"{path} exists; choose another name or ask to overwrite it")
     if reason := obstacle(path):
         raise ImageError(f"{path} cannot be written: {reason}")

@@ -13,6 +13,8 @@ FORMATS = {
     ".png": "PNG",
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".webp": "WEBP",
@@ -21,9 +23,10 @@ FORMATS = {
     ".avif": "AVIF",
     ".heic": "HEIF",
     ".heif": "HEIF",
+    ".hif": "HEIF",
 }
-"""The endings of the files that can be read and written, in lower case, and their formats; `.heic` and `.heif` need
-the extra `heif`."""
+"""The endings of the files that can be read and written, in lower case, and their formats; `.heic`, `.heif`
+and `.hif` need the extra `heif`."""
 
 HOLD_ALPHA = frozenset({"PNG", "TIFF", "WEBP", "GIF", "AVIF", "HEIF"})
 HOLD_16_BITS = frozenset({"PNG", "TIFF"})

@@ -24,6 +24,8 @@ def open_heif(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
     if width * height > max_pixels:
         raise ImageError(f"{name} is {width}×{height}; expected at most {max_pixels} pixels")
     image: Image.Image = heif.to_pillow()
+    if exif := heif.info.get("exif"):
+        image.info["exif"] = exif  # with its orientation, by which the sizes in it are turned, too
     return image
 
 

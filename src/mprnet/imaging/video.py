@@ -23,6 +23,7 @@ import contextlib
 import heapq
 import io
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -32,6 +33,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mprnet.errors import ConfigError, MissingExtraError, VideoError
+from mprnet.files import status_of
 from mprnet.imaging.decoding import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -522,11 +524,11 @@ def _reading(path: Path) -> Iterator[None]:
     """Turn what goes wrong with a video into one line that names it."""
     errors = _pyav().error
     try:
-        if not path.exists():
+        if (status := status_of(path)) is None:
             raise VideoError(f"{path} does not exist; expected a video")
-        if not path.is_file():
+        if not stat.S_ISREG(status.st_mode):
             raise VideoError(f"{path} is a folder or no ordinary file; expected a video")
-        if not path.stat().st_size:
+        if not status.st_size:
             raise VideoError(f"{path} is empty (0 bytes); copy or download it again")
         yield
     except (errors.InvalidDataError, errors.ArgumentError, errors.EOFError) as error:

@@ -172,6 +172,7 @@ class _Run:
         places = sorted({place for entry in entries if (place := self._place_of_log(entry))})
         settings = settings_of(restorers, options, **encoding._asdict()) if places else {}
         self._digests = self._two_digests() if places else ("", "")
+        self._whole_digest = settings.get("digest", "")  # of both in one, as older logs have it
         self.journals = {place: Journal(place, settings) for place in places}
         for entry in entries:
             if isinstance(entry, Job) and is_video(entry.source):
@@ -224,17 +225,22 @@ class _Run:
 
     def _read(self, job: Job, admit: Callable[[int], None]) -> _Work | Skipped:
         options, sha256 = self._options, ""
-        if (journal := self._journal(job)) and (reason := obstacle(journal.path)):
-            raise ImageError(f"{job.target} does not come into the log: {journal.path} cannot be written: {reason}")
-        if journal and job.source.is_file():
+        if (journal := self._journal(job)) and job.source.is_file():
             sha256 = sha256_of(job.source)
             entry = journal.find(job.target)
             if entry and job.target.is_file() and not options.overwrite:
                 self._check_unchanged(job, entry, sha256)
                 if is_video(job.source) or not options.compare or _has_strip(job.target):
                     return Skipped(job.source, job.target)
+                if (strip := strip_of(job.target)).exists():
+                    raise ImageError(
+                        f"{strip} exists, and is older than {job.target}: of another picture; remove it, or ask to "
+                        "overwrite both"
+                    )
                 options = replace(options, overwrite=True)  # by the same picture again, for the sake of its strip
         content = None if is_video(job.source) else load(job.source, job.target, options, admit)
+        if journal and (reason := obstacle(journal.path)):
+            raise ImageError(f"{job.target} does not come into the log: {journal.path} cannot be written: {reason}")
         return _Work(job, sha256, options, content)
 
     def _check_unchanged(self, job: Job, entry: Entry, source_sha256: str) -> None:
@@ -242,7 +248,8 @@ class _Run:
         changes = {
             f"it is not what was written to it, from {job.source}": entry.target_sha256 != sha256_of(job.target),
             f"{job.source} has changed since it was restored": entry.source_sha256 != source_sha256,
-            "it was restored with other settings": entry.settings != self._digests[is_video(job.source)],
+            "it was restored with other settings": entry.settings
+            not in (self._digests[is_video(job.source)], self._whole_digest),
         }
         if reason := next((change for change, is_so in changes.items() if is_so), None):
             raise ImageError(f"{job.target} exists, and {reason}; choose another output or ask to overwrite it")

@@ -58,7 +58,7 @@ class Journal:
         settings: of this run, as `settings_of` returns them.
 
     Raises:
-        ConfigError: the file exists and is no such log, cannot be read or written, or has the ending of a picture.
+        ConfigError: the file exists and is no such log, cannot be read, or has the ending of a picture.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
@@ -127,8 +127,6 @@ class Journal:
         if content and not content.startswith(_FIRST):
             raise ConfigError(f"{self.path} is no log of mprnet; choose another name for the log, or move it away")
         self._cut_off = bool(content) and not content.endswith(b"\n")
-        if not os.access(self.path, os.W_OK):
-            raise ConfigError(f"the log {self.path} may not be written to; choose another place for it")
         for line in map(_parse, lines):
             if line.get("outcome") == "restored":
                 fields = [line.get(field.name) for field in dataclasses.fields(Entry)]

@@ -24,8 +24,7 @@ PathLike = str | os.PathLike[str]
 
 _MARK, _STRIP = "_restored", "_compare"
 _WILD = re.compile(r"[*?[]")
-_FOLDS = sys.platform in ("win32", "darwin")
-"""Whether names that differ only in case, or in how accents are written, are one file here."""
+_SYSTEM = sys.platform
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def _without_clashes(wanted: list[Job | Failure], compare: bool) -> Iterator[Job
         places = [job.target, *([strip_of(job.target)] if compare and not is_video(job.source) else [])]
         entries = [_entry(place) for place in places]
         first = taken.get(_folded(entries[0]))
-        if first is not None and entries[0] not in sources and _entry(first) == _entry(job.source):
+        if first is not None and entries[0] not in sources and _folded(_entry(first)) == _folded(_entry(job.source)):
             continue  # the same picture given twice
         reason = None
         for place, entry in zip(places, entries, strict=True):
@@ -215,8 +214,10 @@ def _entry(path: Path) -> str:
 
 
 def _folded(entry: str) -> str:
-    """Name all the places alike that the file systems of this machine take for one."""
-    return unicodedata.normalize("NFC", entry).casefold() if _FOLDS else entry
+    """Name all the places alike that the common file systems of this system take for one."""
+    if _SYSTEM == "darwin":
+        return unicodedata.normalize("NFC", entry).casefold()
+    return entry.lower() if _SYSTEM == "win32" else entry
 
 
 def _file_of(path: Path, *, links: bool = False) -> tuple[int, int] | None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mprnet.backends import BackendName, Precision, open_backend
-from mprnet.checkpoints import load_checkpoint, read_metadata, read_task
+from mprnet.checkpoints import load_checkpoint, read_metadata, task_of, trained_stages_of
 from mprnet.errors import CheckpointError, ConfigError, ImageError
 from mprnet.imaging.pixels import check_pixels
 from mprnet.network import PRESETS, SIZE_MULTIPLE, MPRNet, StageOutputs, set_local_pooling, stage_costs
@@ -90,8 +90,8 @@ class Restorer:
         trained_stages: how many of the stages were ever trained; later ones are refused. Files say it.
         backend: the engine: `torch`, `compile` (torch, compiled), `openvino`, `onnx` (ONNX Runtime); or `auto`, the
             fastest of those installed, which is measured once and remembered.
-        precision: what convolutions compute with: `fp32`, `bf16`, on a GPU `fp16`, with OpenVINO `int8`; or `auto`,
-            fp16 on GPUs, bf16 on processors that are faster with it and fp32 elsewhere.
+        precision: what convolutions compute with: `fp32`, `bf16`, on a GPU `fp16` and `tf32`, with OpenVINO `int8`; or
+            `auto`, fp16 on GPUs, bf16 on processors that are faster with it and fp32 elsewhere.
         int8: for int8, the quantized network that `mprnet export` made of these weights.
         notice: called with a line before what takes seconds, such as converting the network for an engine.
 
@@ -173,7 +173,7 @@ class Restorer:
         )
         self._ceiling_px = 2**31
         self._seconds_per_px: dict[int, float] = {}
-        self._prepared: set[int] = set()  # stages that have computed a picture
+        self._prepared: set[tuple[object, ...]] = set()  # kinds of pictures that have been computed
 
     @classmethod
     def from_pretrained(
@@ -267,17 +267,17 @@ class Restorer:
                 f"{path} has training_crop_px {crop[:20]!r} in its metadata; expected a number of pixels"
             )
         # Published files name no task, but of those networks only the one for rain has this width.
-        task = read_task(path, task) or ("derain" if model.config.n_feat == PRESETS["derain"].n_feat else None)
+        task = task_of(metadata, path, task) or ("derain" if model.config.n_feat == PRESETS["derain"].n_feat else None)
         is_for_gpus = backend in ("auto", "torch", "compile") and precision != "int8"
         return cls(
             model,
-            device=device or ("cuda" if is_for_gpus and torch.cuda.is_available() else "cpu"),
+            device=device or ("cuda" if is_for_gpus and _has_gpu(notice) else "cpu"),
             local=local,
             crop_px=None if crop is None else int(crop),
             ensemble=ensemble,
             scales=scales,
             upright=task == "derain",
-            trained_stages=int(stages) if (stages := metadata.get("trained_stages")) in ("1", "2") else 3,
+            trained_stages=trained_stages_of(metadata),
             tile_px=tile_px,
             backend=backend,
             precision=precision,
@@ -555,11 +555,13 @@ class Restorer:
             progress=progress,
             shrink=shrink,
         )
-        # What a smaller one takes is not in proportion, and says nothing of large ones; before the first of a stage the
-        # engine may have converted or compiled the network.
-        if computed_px >= _PROBE_PX**2 and stages[-1] in self._prepared:
+        # For the first of a kind the engine may have converted or compiled the network.
+        size_hw = canvas.size_hw if self.backend.name == "compile" else None
+        is_prepared = (kind := (stages, size_hw)) in self._prepared
+        self._prepared.add(kind)
+        # What a smaller one takes is not in proportion, and says nothing of large ones.
+        if computed_px >= _PROBE_PX**2 and is_prepared:
             self._learn(stages[-1], (time.perf_counter() - begun) / computed_px)
-        self._prepared.add(stages[-1])
 
     def _forward(self, tile: Tensor, stages: tuple[int, ...]) -> Tensor:
         """Return the pictures of `stages`, `(stages × B, C, h, w)`, float32, where the tile is."""
@@ -635,6 +637,18 @@ class Restorer:
             raise ImageError(
                 f"degraded has values from {low:g} to {high:g}; expected [0, 1]: divide 8-bit values by 255"
             )
+
+
+def _has_gpu(notice: Callable[[str], None]) -> bool:
+    """Tell whether there is a GPU, and torch has code for it: builds leave out what is older than some years."""
+    if not torch.cuda.is_available():
+        return False
+    try:
+        torch.zeros(1, device="cuda").add_(1).item()
+    except RuntimeError as error:
+        notice(f"the GPU is left alone, since torch cannot use it: {str(error).strip().splitlines()[0]}")
+        return False
+    return True
 
 
 def _padded(size_hw: tuple[int, ...]) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from mprnet import __version__
 from mprnet.backends.compiled import prepare_compiler
-from mprnet.checkpoints import load_checkpoint, read_metadata
+from mprnet.checkpoints import load_checkpoint, read_metadata, trained_stages_of
 from mprnet.degradation import make_degradation
 from mprnet.errors import CheckpointError, TrainingError
 from mprnet.files import remove_unfinished, written_whole
@@ -68,17 +68,19 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Traini
     Raises:
         TrainingError: the folder holds a run, or weights of one, and `resume` is not set, it holds none and `resume`
             is set, the recipe's network is not the run's, a loss or gradient is not finite, or a loss far above what it
-            was.
+            was; the memory of the GPU does not suffice; or a process that makes crops died.
         ConfigError: the recipe asks for compiled code, and there is no compiler.
         DataError: a folder of the recipe is missing, empty, or its pairs do not match.
-        CheckpointError: the weights to begin with, or the checkpoint to resume from, cannot be read.
+        CheckpointError: the weights to begin with, or the checkpoint to resume from, cannot be read; or what the run
+            leaves cannot be written.
         KeyboardInterrupt: Ctrl-C or SIGTERM stopped the run, after the step under way; it can be resumed.
     """
     folder = Path(folder)
     checkpoint = folder / f"{LAST}.ckpt"
     kept = [folder / f"{name}{suffix}" for name in (LAST, BEST) for suffix in (".ckpt", ".safetensors")]
     if not resume and (found := next(filter(Path.exists, kept), None)):
-        raise TrainingError(f"{folder} already holds {found.name}; resume that run, or choose another folder")
+        way = "resume that run" if checkpoint.exists() else "move it away"
+        raise TrainingError(f"{folder} already holds {found.name}; {way}, or choose another folder")
     if resume and not checkpoint.exists():
         raise TrainingError(f"{folder} holds no {checkpoint.name} to resume from")
     if recipe.optimization.compile:
@@ -126,8 +128,7 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Traini
             if not is_end_of_worker(error):
                 raise
             raise TrainingError(
-                "a process that makes crops died, perhaps for want of memory; what is trained is kept: go on with "
-                "fewer data.workers"
+                "a process that makes crops died, perhaps for want of memory; resume with fewer data.workers"
             ) from error
     return TrainingResult(folder / f"{BEST}.safetensors", folder / f"{LAST}.safetensors", keeper.best_psnr_db)
 
@@ -198,11 +199,7 @@ def _past(recipe: Recipe) -> Past:
         return Past(0, recipe.optimization.stages)
     metadata = read_metadata(find_weights(recipe.weights))
     steps = metadata.get("training_steps", "") if metadata.get("task") == recipe.task else ""
-    stages = metadata.get("trained_stages", "3")
-    return Past(
-        int(steps) if steps.isdecimal() else 0,
-        max(recipe.optimization.stages, int(stages) if stages in ("1", "2", "3") else 3),
-    )
+    return Past(int(steps) if steps.isdecimal() else 0, max(recipe.optimization.stages, trained_stages_of(metadata)))
 
 
 def _resumed(recorded: Mapping[str, int] | None, past: Past, stages: int) -> Past:
