@@ -8,7 +8,7 @@ from statistics import fmean
 import pytest
 
 from mprnet.errors import ConfigError
-from mprnet.evaluation.paper import AVERAGE, paper_stages, paper_tables, table_with
+from mprnet.evaluation.paper import AVERAGE, paper_ablations, paper_stages, paper_tables, table_with
 from mprnet.evaluation.protocols import Score
 
 ROUNDED_TWICE = {
@@ -125,3 +125,15 @@ def test_table_7_says_what_leaving_after_each_stage_gives():
         (32.66, 20.1, 0.18),
     ]
     assert ours[-1].psnr == paper_tables()[3].rows[-1].scores[0].psnr
+
+
+def test_table_6_says_what_each_part_brings():
+    rows = {(row.stages, row.combination, row.sam, row.csff): row.psnr for row in paper_ablations()}
+    assert len(rows) == 9
+    assert rows[1, "U-Net", False, False] == 28.94
+    assert [rows[3, "U-Nets + ORSNet", *parts] for parts in ((False, False), (False, True), (True, False))] == [
+        29.86,
+        30.07,
+        30.31,
+    ]
+    assert max(rows, key=rows.get) == (3, "U-Nets + ORSNet", True, True)

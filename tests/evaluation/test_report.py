@@ -110,6 +110,15 @@ def test_our_row_stands_in_the_paper_s_table_and_changes_its_reductions(page):
     assert "30.96 (0.0%)" in text  # HIDE, where this run has nothing
 
 
+def test_a_part_of_a_set_stands_in_the_paper_s_table_and_is_compared_with_nothing(page):
+    found = results(gain=6.0)
+    found.expected = 1111
+    text = page([found]).text
+    assert "‡this run: <tiny>.safetensors, only 5 of 1111 pictures 34.00 0.900 – –" in text
+    assert "MPRNet 32.66 (0.0%)" in text
+    assert "‡ of a part of the set; compared with nothing." in text
+
+
 def test_a_set_that_the_paper_has_not_gets_no_table_of_the_paper(page):
     assert "of the paper, with this run" not in page([results(dataset="holiday")]).text
 

@@ -34,6 +34,19 @@ def test_there_is_a_shipped_recipe_for_every_task():
     assert {load_recipe(path).task for path in SHIPPED.glob("*.toml")} == {"derain", "deblur", "denoise"}
 
 
+@pytest.mark.parametrize(
+    ("task", "folder", "features"), [("derain", "rain", 40), ("deblur", "gopro", 96), ("denoise", "sidd", 80)]
+)
+def test_the_paper_s_training_is_that_of_its_section_4_2(task, folder, features):
+    recipe = load_recipe(f"paper-{task}")
+    chosen = recipe.optimization
+    assert (recipe.task, recipe.config.n_feat) == (task, features)
+    assert [pairs.folder for pairs in recipe.data.pairs] == [folder]
+    assert (recipe.data.clean, recipe.data.crop_px, recipe.data.batch) == ((), 256, 16)
+    assert (chosen.steps, chosen.rate, chosen.final_rate, chosen.edge_weight) == (400_000, 2e-4, 1e-6, 0.05)
+    assert (chosen.warmup, chosen.clip_norm, chosen.ema_decay, chosen.precision) == (0, 0, 0, "fp32")
+
+
 def test_what_a_recipe_leaves_out_is_the_paper_s(smallest):
     recipe = load_recipe(smallest)
     assert (recipe.data.crop_px, recipe.data.batch) == (256, 16)

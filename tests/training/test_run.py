@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,6 +21,7 @@ from mprnet import training
 from mprnet.checkpoints import load_checkpoint, read_metadata, save_checkpoint
 from mprnet.errors import CheckpointError, ConfigError, ImageError, MissingExtraError, TrainingError
 from mprnet.files import _MACHINE
+from mprnet.imaging import write_image
 from mprnet.network import MPRNet, MPRNetConfig
 from mprnet.training import module, run
 from mprnet.training.callbacks import COLUMNS, Logs
@@ -256,6 +258,20 @@ def test_a_run_that_ends_between_two_validations_is_validated_at_its_end(tiny, t
     assert result.psnr_db > 10
     assert [int(row["step"]) for row in rows(tmp_path / "run")] == [2, 3]
     assert read_metadata(result.best)["training_steps"] == "3"
+
+
+@pytest.mark.parametrize(("task", "folder"), [("derain", "rain"), ("deblur", "gopro"), ("denoise", "sidd")])
+def test_the_paper_s_training_runs(task, folder, tmp_path):
+    for place in (tmp_path / folder, tmp_path / "validation"):
+        for number, side in enumerate(("input", "target")):
+            (place / side).mkdir(parents=True)
+            pixels = np.random.default_rng(number).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+            write_image(pixels, place / side / "a.png")
+    changes = [f"data.root={tmp_path.as_posix()}", "preset=lite", "data.crop_px=16", "data.batch=2"]
+    changes += ["optimization.steps=2", "network={n_feat=8, scale_unetfeats=4, scale_orsnetfeats=4, num_cab=1}"]
+    result = train(training.load_recipe(f"paper-{task}", changes), tmp_path / "run")
+    metadata = read_metadata(result.last)
+    assert (metadata["task"], metadata["training_steps"], metadata["training_crop_px"]) == (task, "2", "16")
 
 
 def test_a_run_may_begin_with_weights_of_another_network(tiny, tmp_path):

@@ -208,12 +208,12 @@ class ListFile:
 
 @dataclass(frozen=True, kw_only=True)
 class SetSpec:
-    """A published set: what it is called, where it may lie, and how many items Table 1 of the paper lists.
+    """A published set: what it is called, where it may lie, and how many items the paper counts.
 
     Attributes:
-        title: the name in the paper.
+        title: the name in the paper, where it has one there.
         task: derain, deblur or denoise.
-        expected_count: the items of the complete set.
+        expected_count: the items of the complete set (Table 1, Section 4.1).
         folders: names that the set's folder commonly has.
         splits: names that the folder of this part of the set commonly has.
         layouts: how it may lie there.

@@ -2,7 +2,7 @@
 
 A reduction is always relative to the best of its column, so that a row that is added changes the others.
 
-Source: Zamir et al., "Multi-Stage Progressive Image Restoration", CVPR 2021: Tables 2, 3, 4, 5 and 7 (`tables.toml`),
+Source: Zamir et al., "Multi-Stage Progressive Image Restoration", CVPR 2021: Tables 2 to 7 (`tables.toml`),
 Section 4.1 for the rule.
 """
 
@@ -111,13 +111,23 @@ class Table:
 
 
 class StageWise(NamedTuple):
-    """A row of Table 7: GoPro, seconds a picture of 1280×720 on an Nvidia Titan Xp."""
+    """A row of Table 7: GoPro, seconds on an Nvidia Titan Xp (its pictures are 1280×720)."""
 
     method: str
     psnr: float
     parameters_m: float
     seconds: float
     reference: int | None = None
+
+
+class Ablation(NamedTuple):
+    """A row of Table 6: GoPro, trained on crops of 128×128 for 10⁵ steps; the last one is the whole network."""
+
+    stages: int
+    combination: str
+    sam: bool
+    csff: bool
+    psnr: float
 
 
 def rmse_reduction(psnr_db: float, best_db: float) -> float:
@@ -155,6 +165,18 @@ def paper_tables() -> dict[int, Table]:
 def paper_stages() -> tuple[StageWise, ...]:
     """Return the rows of Table 7."""
     return tuple(StageWise(**row) for row in _read()["stage_wise"])
+
+
+@functools.cache
+def paper_ablations() -> tuple[Ablation, ...]:
+    """Return the rows of Table 6.
+
+    Example:
+        >>> *_, without_csff, whole = paper_ablations()
+        >>> round(whole.psnr - without_csff.psnr, 2)
+        0.18
+    """
+    return tuple(Ablation(**row) for row in _read()["ablation"])
 
 
 def table_with(dataset: str) -> Table | None:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.uint8]
 
 REPORT = "report.html"
+_PART = "part"
+"""The setting, in the paper's tables, of a run that was not over the whole set."""
 
 WHOLE_PX = 880
 """The longer side of the pictures under the slider; larger ones are shrunk."""
@@ -235,25 +237,29 @@ def _paper_table(found: Sequence[Results]) -> str:
         return ""
     printed = len(table.rows)
     for results, mean in rows:
-        table = table.with_row(_row_name(results), {dataset: mean})
+        table = table.with_row(_row_name(results), {dataset: mean}, setting="" if results.is_complete else _PART)
     head = "".join(f'<th colspan="2">{_set_name(column)}</th>' for column in table.columns)
     below = "<th>PSNR</th><th>SSIM</th>" * len(table.columns)
     body = []
     for index, (row, reductions) in enumerate(zip(table.rows, table.reductions(), strict=True)):
         cells = []
         for column, (score, reduction) in enumerate(zip(row.scores, reductions, strict=True)):
-            if score is None or reduction is None:
+            if score is not None and row.setting == _PART:
+                cells.append(f"<td>{score.psnr:.2f}</td><td>{score.ssim:.3f}</td>")
+            elif score is None or reduction is None:
                 cells.append('<td class="none">–</td><td class="none">–</td>')
             else:
                 best = table.best(row.setting, column)
                 cells.append(_cell(f"{score.psnr:.2f}", score.psnr == best.psnr, reduction.psnr))
                 cells.append(_cell(f"{score.ssim:.3f}", score.ssim == best.ssim, reduction.ssim))
         name = escape(row.method) + ("*" if row.extra_data else "") + (f" [{row.reference}]" if row.reference else "")
-        name = ("†" if row.setting else "") + name
+        name = {"": "", _PART: "‡"}.get(row.setting, "†") + name
         ours = ' class="ours"' if index >= printed else ""
         body.append(f"<tr{ours}><th>{name}</th>{''.join(cells)}</tr>")
     notes = ["In parentheses: by how much the best of the column lowers the error (RMSE, DSSIM), recomputed."]
-    if any(row.setting for row in table.rows):
+    if any(row.setting == _PART for row in table.rows):
+        notes.append("‡ of a part of the set; compared with nothing.")
+    if any(row.setting not in ("", _PART) for row in table.rows):
         notes.append("† trained on RealBlur; compared only among themselves.")
     if any(row.extra_data for row in table.rows):
         notes.append("* trained with additional data.")
@@ -289,7 +295,10 @@ def _stages(results: Results) -> str:
                 f"<tr><th>{name}</th><td>{row.psnr:.2f}</td><td>–</td><td>{row.parameters_m:.1f} M</td><td>–</td>"
                 f"<td>{row.seconds:.2f}</td></tr>"
             )
-        note += " The other rows are the paper's Table 7, on an Nvidia Titan Xp."
+        note += (
+            " The other rows are the paper's Table 7, on an Nvidia Titan Xp; its parameters of 1 and 2 stages leave "
+            "out shallow features, SAM and merging."
+        )
     return (
         '<section><h2>Stage by stage</h2><div class="scroll"><table><thead><tr><th>leaving after</th><th>PSNR</th>'
         "<th>SSIM</th><th>parameters</th><th>multiply-accumulates</th><th>seconds</th></tr></thead>"

@@ -82,11 +82,12 @@ class PictureResult(NamedTuple):
 
 
 class StageResult(NamedTuple):
-    """What leaving the network after a stage costs, all stages before it included: a column of the paper's Table 7.
+    """What leaving the network after a stage costs, all stages before it included.
 
     Attributes:
         stage: 1, 2 or 3.
-        parameters: how many the stages up to this one use.
+        parameters: how many the stages up to this one use. The paper's Table 7 leaves out what is neither encoder,
+            decoder nor fusion in the first two.
         macs: multiply-accumulates for a picture of `size_hw`.
         seconds: for that picture, measured the second time it is restored.
         size_hw: height and width in pixels.

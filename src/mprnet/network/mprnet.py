@@ -19,7 +19,7 @@ SIZE_MULTIPLE = 8
 
 @dataclass(frozen=True)
 class MPRNetConfig:
-    """The hyper-parameters of one MPRNet; the defaults are the paper's deraining network.
+    """The hyper-parameters of one MPRNet; the defaults are the published deraining network.
 
     Args:
         in_channels: channels of the degraded picture (3 for RGB, 1 for grey, any for multispectral).
@@ -119,7 +119,7 @@ class MPRNet(nn.Module):
     decoder, halves top–bottom before the stage-2 decoder.
 
     Args:
-        config: the hyper-parameters; without one, the paper's deraining network.
+        config: the hyper-parameters; without one, the published deraining network.
 
     Example:
         >>> outputs = MPRNet(MPRNetConfig(n_feat=8, num_cab=1))(torch.zeros(1, 3, 16, 24))

@@ -160,7 +160,8 @@ class Optimization:
         clip_norm: the gradient's norm is cut to this; 0 leaves it.
         ema_decay: decay of the moving average of the weights, which is what is kept.
         edge_weight: λ of Equation 1.
-        root_over: of what Equation 2 takes the root: `numbers`, as the published training, or `pictures`, as the paper.
+        root_over: of what Equation 2 takes the root: `numbers`, as the published training, or `pictures`, as the paper,
+            but with the mean over a picture for the sum.
         stages: the first so many are trained and validated; what follows is not computed and keeps its weights (but for
             the PReLU, which all stages share).
         precision: `bf16` computes in bfloat16 where that is safe, `fp32` does not.

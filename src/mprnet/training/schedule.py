@@ -21,7 +21,7 @@ def learning_rate(step: int, *, steps: int, warmup: int, peak: float, final: flo
         >>> [round(learning_rate(s, steps=10, warmup=2, peak=1.0, final=0.0), 2) for s in (0, 1, 2, 6, 10)]
         [0.5, 1.0, 1.0, 0.5, 0.0]
 
-    Source: Section 4.2 (cosine annealing, Loshchilov and Hutter 2017).
+    Source: Section 4.2 (cosine annealing, Loshchilov and Hutter 2017); the warm-up is not in the paper.
     """
     if step < warmup:
         return peak * (step + 1) / warmup
