@@ -145,7 +145,7 @@ def prepare(
         name: a key of `TRAINING_SETS`.
         source: the folder of the set, or one that holds it.
         out: the folder to make; it may hold what an earlier run with the same settings made of the same files.
-        crops: how to cut; by default as the published training did, `DEFAULT_CROPS`.
+        crops: how to cut; by default `DEFAULT_CROPS`.
         workers: processes that share the work.
         allow_partial: take a set whose count differs from the paper's.
         watch: called at the beginning and after every picture.

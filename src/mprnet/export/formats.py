@@ -230,7 +230,16 @@ def _about_torchexport(path: Path) -> dict[str, str]:
             name = next(name for name in archive.namelist() if name.endswith(f"/extra/{_OWNER}.json"))
             with archive.open(name) as entry:
                 about: dict[str, str] = dict(json.loads(entry.read(_LARGEST_ABOUT)))
-    except (zipfile.BadZipFile, zlib.error, StopIteration, EOFError, RuntimeError, TypeError, ValueError) as error:
+    except (
+        OSError,
+        zipfile.BadZipFile,
+        zlib.error,
+        StopIteration,
+        EOFError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ConfigError(f"{path} does not say what it is; expected a file of `mprnet export`") from error
     return about
 

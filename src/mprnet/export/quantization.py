@@ -35,7 +35,7 @@ def calibration_crops(
     """Draw crops of clean pictures and degrade them, as training does.
 
     Args:
-        folder: of clean pictures, each at least as large as a crop; its subfolders are left alone.
+        folder: of clean pictures, smaller ones mirrored at their border; its subfolders are left alone.
         task: `derain`, `deblur` or `denoise`, whose degradation is drawn.
         count: how many crops.
         crop_px: their side in pixels, a multiple of 8.
@@ -46,7 +46,7 @@ def calibration_crops(
 
     Raises:
         ConfigError: there is no such task.
-        DataError: the folder holds no pictures; or, later, one is too small.
+        DataError: the folder holds no pictures; or, later, one cannot be read.
     """
     source = PictureSource(list_pictures(Path(folder)), [(make_degradation(task, {}), 1.0)])
     batches = CropBatches([source], batch=1, crop_px=crop_px, seed=seed)

@@ -103,7 +103,8 @@ def write_image(
             cannot be encoded.
         format: one of `FORMATS`' values; by the file's ending where not given. Streams need it.
         quality: of JPEG, WebP, AVIF and HEIF, 1 to 100, as their encoders count it; 95, for AVIF and HEIF 90, where
-            not given. WebP of quality 100 loses nothing. The other formats never do, and take no notice.
+            not given. WebP of quality 100 loses nothing. The other formats never do, but for GIF, of 256
+            colours, and take no notice.
         subsampling: of JPEG, AVIF and HEIF; "4:4:4" where not given, since fine coloured detail is what was restored.
         icc_profile: the colour space of pixels given alone, where it is not sRGB.
         exif: the camera's notes for pixels given alone, as `read_image` gives them.
