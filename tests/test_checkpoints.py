@@ -8,6 +8,7 @@ import os
 import pickle
 import tempfile
 import time
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -448,6 +449,45 @@ def test_one_value_that_stands_for_a_whole_tensor_is_named_and_a_part_of_a_large
     load_checkpoint(official)
     torch.save({**stored, "tail.weight": torch.zeros(1).expand(part.shape)}, official)
     assert refusal(official).endswith("fewer values than a tensor of its shape in tail.weight; expected each of them")
+
+
+def test_tensors_that_share_their_values_are_refused(official):
+    stored = state_dict_of(official)
+    alike = [name for name, tensor in stored.items() if tensor.shape == stored["shallow_feat1.1.body.0.weight"].shape]
+    assert len(alike) > 2
+    torch.save(stored | dict.fromkeys(alike, stored[alike[0]]), official)
+    assert refusal(official).startswith("has fewer values than its tensors together")
+
+
+def test_a_file_that_would_unpack_to_more_than_it_holds_is_refused_unread(official, monkeypatch):
+    packed = official.with_name("packed.pth")
+    with zipfile.ZipFile(official) as plain, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in plain.namelist():
+            archive.writestr(name, plain.read(name))
+        archive.writestr("archive/data/bomb", bytes(10**7))
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("read"))
+    assert "would unpack to" in refusal(packed)
+
+
+@pytest.mark.parametrize("depth", [10**4, 10**5, "9" * 5000])
+def test_a_depth_without_end_is_refused_at_once(official, depth):
+    stored = state_dict_of(official)
+    names = {f"n{number}": torch.zeros(1) for number in range(10**4)}
+    torch.save({**stored, **names, f"stage3_orsnet.orb1.body.{depth}.weight": torch.zeros(1)}, official)
+    start = time.process_time()
+    refusal(official)
+    assert time.process_time() - start < 10
+
+
+def test_a_published_file_in_another_order_is_converted(official, tmp_path):
+    stored = state_dict_of(official)
+    torch.save({name: value.to(memory_format=torch.channels_last) if value.dim() == 4 else value
+                for name, value in stored.items()}, official)  # fmt: skip
+    convert_checkpoint(official, tmp_path / "ours.safetensors")
+    for one, two in zip(
+        load_checkpoint(official).parameters(), load_checkpoint(tmp_path / "ours.safetensors").parameters(), strict=True
+    ):
+        assert torch.equal(one, two)
 
 
 def test_a_width_without_end_is_refused_at_once(official):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mprnet.files import obstacle, remove_unfinished, status_of, written_whole
+from mprnet.files import _MACHINE, obstacle, remove_unfinished, status_of, written_whole
 
 
 def test_a_file_that_fails_half_way_leaves_the_older_one_and_nothing_else(tmp_path: Path) -> None:
@@ -106,3 +106,10 @@ def test_what_is_in_the_way_of_a_file_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert obstacle(tmp_path / "a") == f"{tmp_path / 'a'} may not be written to"
     assert obstacle(tmp_path / "new" / "b") == f"{tmp_path} may not be written to"
+
+
+def test_a_name_that_somebody_planted_stops_nothing(tmp_path):
+    planted = tmp_path / f".{'0' * 32}-{_MACHINE}-{'9' * 11}.unfinished"
+    planted.touch()
+    remove_unfinished(tmp_path)
+    assert planted.exists()

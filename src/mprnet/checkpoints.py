@@ -17,6 +17,7 @@ import os
 import re
 import stat
 import warnings
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -317,16 +318,24 @@ def _read_official(path: Path) -> _Checkpoint:
                 f"{path} has different PReLU values: {theirs} is {stored[theirs].item()}, those before it are "
                 f"{first.item()}; expected one value, since all CABs share it"
             )
+    stores = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors.values()}
+    if sum(tensor.numel() * tensor.itemsize for tensor in tensors.values()) > sum(stores.values()):
+        raise CheckpointError(f"{path} has fewer values than its tensors together; expected each of them")
     metadata = content.get("metadata")
     return _Checkpoint(config, tensors, metadata if _is_metadata(metadata) else {})
 
 
 def _unpickle(path: Path) -> Any:
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                unpacked = sum(entry.file_size for entry in archive.infolist())
+            if unpacked > path.stat().st_size:  # torch writes records as they are, and takes memory for the unpacked
+                raise CheckpointError(f"{path} would unpack to {unpacked} bytes; expected records that are not packed")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the pickle protocol of foreign files
             return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
+    except (OSError, CheckpointError):
         raise
     except Exception as error:  # damaged bytes make the unpickler raise nearly anything
         found = re.search(r"GLOBAL (\S+)", str(error))
@@ -377,7 +386,7 @@ def _infer_config(path: Path, stored: Mapping[str, Any]) -> MPRNetConfig:
     fitting = range(lowest, highest + 1)
     reduction = lowest if fitting and MPRNetConfig.reduction not in fitting else MPRNetConfig.reduction
     # The convolution that ends an ORB comes after its CABs. All three are asked, in case one is missing.
-    ends = (re.fullmatch(r"stage3_orsnet\.orb[123]\.body\.(\d+)\.weight", name) for name in stored)
+    ends = (re.fullmatch(r"stage3_orsnet\.orb[123]\.body\.([0-9]{1,6})\.weight", name) for name in stored)
     num_cab = max((int(end[1]) for end in ends if end), default=0)
     try:
         return MPRNetConfig(
@@ -399,7 +408,7 @@ def _shapes(path: Path, config: MPRNetConfig, tensor_count: int) -> dict[str, tu
     """Return the shape of every parameter, under our names, that a network of this config has."""
     try:
         # Depth is checked first, since building a billion blocks takes for ever; width costs nothing on `meta`.
-        if config.num_cab > tensor_count:
+        if 12 * config.num_cab > tensor_count:  # a CAB in each of three ORBs has four convolutions
             raise OverflowError
         with torch.device("meta"):
             return {name: tuple(parameter.shape) for name, parameter in MPRNet(config).named_parameters()}
@@ -483,7 +492,9 @@ def _to_mprnet(checkpoint: _Checkpoint) -> bytes:
         "config": dataclasses.asdict(checkpoint.config),
         "metadata": checkpoint.metadata,
     }
-    data: bytes = safetensors.torch.save(checkpoint.tensors, {_HEADER: json.dumps(header, sort_keys=True)})
+    # What was read from another form may lie in another order, or share its memory.
+    tensors = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in checkpoint.tensors.items()}
+    data: bytes = safetensors.torch.save(tensors, {_HEADER: json.dumps(header, sort_keys=True)})
     return data
 
 

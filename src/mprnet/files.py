@@ -16,7 +16,7 @@ from pathlib import Path
 _ENDING = ".unfinished"
 _MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
 """Stands for this machine in names: process numbers mean nothing on another that shares the folder."""
-_UNFINISHED = re.compile(rf"\.[0-9a-f]{{32}}-(?P<machine>[0-9a-f]{{8}})-(?P<process>\d+){re.escape(_ENDING)}")
+_UNFINISHED = re.compile(rf"\.[0-9a-f]{{32}}-(?P<machine>[0-9a-f]{{8}})-(?P<process>[0-9]{{1,9}}){re.escape(_ENDING)}")
 _ABANDONED_S = 24 * 60 * 60
 """Another machine's file that was not written to for so long is taken for left behind."""
 _NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)

@@ -156,3 +156,12 @@ def test_what_is_made_of_a_network_has_another_name_for_another_size_or_version(
     keys = [graph_key(network, None, "1"), graph_key(network, (8, 16), "1"), graph_key(network, None, "2")]
     assert len(set(keys)) == 3
     assert graph_key(network, None, "1") == keys[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such bits")
+def test_a_folder_that_others_can_write_to_is_left_alone(folder):
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+    cache._writable.cache_clear()
+    assert folder not in (cache_dir(), *cache_dir().parents)
+    cache._writable.cache_clear()

@@ -8,6 +8,7 @@ import torch
 from mprnet.degradation import MotionBlur
 from mprnet.degradation.jpeg import jpeg
 from mprnet.degradation.light import to_display, to_linear
+from mprnet.errors import ConfigError
 
 STILL = {"noise_sigma": (0, 0), "sharp_share": 0, "roll_share": 0, "object_share": 0}
 
@@ -188,3 +189,9 @@ def test_the_margin_keeps_the_mirrored_border_out(draw):
     cropped = blur(noise[..., 20:100, 20:100], draw())
     assert torch.allclose(cropped[inner], surrounded[inner], atol=1e-4)
     assert not torch.allclose(cropped, surrounded, atol=1e-2)
+
+
+@pytest.mark.parametrize("settings", [{"extent_px": (3, 20_000)}, {"exposures": 50_000}, {"roll_deg": 400}])
+def test_what_would_take_all_memory_is_one_line(settings):
+    with pytest.raises(ConfigError, match=rf"{next(iter(settings))} is .*; expected"):
+        MotionBlur(**settings)

@@ -504,6 +504,12 @@ def test_two_processes_share_the_pictures_and_get_the_mean_of_one(tmp_path):
     assert list((tmp_path / "out").glob("*.jsonl")) == []
 
 
+def test_results_that_are_too_deep_are_one_line(tmp_path):
+    (tmp_path / "results.json").write_text("[" * 10**5)
+    with pytest.raises(DataError, match="holds results that cannot be read"):
+        evaluate(Run(benchmark(1), halving()), tmp_path)
+
+
 def test_the_record_is_of_the_versions_that_measured(tmp_path, monkeypatch):
     def run(torch_version, **options):
         monkeypatch.setattr("mprnet.evaluation.benchmark._environment", lambda _: {"torch": torch_version})

@@ -216,6 +216,10 @@ def test_asking_what_an_onnx_says_of_itself_computes_nothing_of_its_constants(tm
 def test_a_file_that_says_nothing_of_itself_is_one_clear_line(archive, entries, tmp_path):
     with pytest.raises(ConfigError, match=r"evil\.pt2 does not say what it is; expected"):
         read_about(archive(**entries))
+    with zipfile.ZipFile(tmp_path / "evil.pt2", "w", zipfile.ZIP_BZIP2) as file:
+        file.writestr("a/extra/mprnet.json", "{}" + " " * 10**6)
+    with pytest.raises(ConfigError, match="does not say what it is"):
+        read_about(tmp_path / "evil.pt2")
     (tmp_path / "evil.pt2").write_text("no archive")
     with pytest.raises(ConfigError, match="does not say what it is"):
         read_about(tmp_path / "evil.pt2")

@@ -650,7 +650,7 @@ def directory_of(*entries):
 BOMBS = {
     "strips": (tiff_of((273, 4, 400_000, 8), (279, 4, 1, 8), room=1_600_000), r"4000\d\d numbers in a directory"),
     "strips in bytes": (tiff_of((273, 1, 400_000, 8), (279, 4, 1, 8), room=400_000), r"4000\d\d numbers"),
-    "entries": (big_tiff_of(70_000), "a directory of 70000 entries; expected at most 65536"),
+    "entries": (big_tiff_of(70_000), "a directory of 70000 entries; expected at most 1000"),
     "the same bytes": (
         tiff_of(*((60_000 + n, 7, 1_000_000, 8) for n in range(30)), room=1_000_000),
         r"entries of 30\d* bytes in a file of 1000\d*; expected no more",
@@ -664,6 +664,15 @@ BOMBS = {
         b"II*\0" + struct.pack("<L", 8) + directory_of((256, 4, 1, 8))[:-4] + struct.pack("<L", 26)
         + directory_of((279, 4, 300_000, 200)),
         "300000 numbers in a directory",
+    ),
+    "a third page": (
+        b"II*\0" + struct.pack("<L", 8) + directory_of((254, 4, 1, 1))[:-4] + struct.pack("<L", 26)
+        + directory_of((254, 4, 1, 1))[:-4] + struct.pack("<L", 44) + directory_of((273, 1, 300_000, 200)),
+        "300000 numbers in a directory",
+    ),
+    "notes elsewhere": (
+        b"II*\0" + struct.pack("<L", 8) + directory_of((0x8769, 4, 2, 200)) + bytes(200),
+        "a pointer to notes that is no place in the file",
     ),
     "notes in notes": (
         b"II*\0" + struct.pack("<L", 8) + b"".join(directory_of((0xA005, 4, 1, 26 + 18 * n)) for n in range(20)),
@@ -688,6 +697,25 @@ def test_a_plain_jpeg_of_a_thousand_scans_is_refused_too():
         read_image(io.BytesIO(jpeg_of_scans(1000)))
     with pytest.raises(ImageError, match="has more than 10000 segments"):
         read_image(io.BytesIO(jpeg_of_scans(1, b"\xff\xfe\0\2" * 20_000)))
+
+
+@pytest.mark.parametrize(
+    ("segments", "message"),
+    [
+        (b"\xff\xe1\0\x08Exif\0\0" * 300, "has more than 256 segments of notes"),
+        (b"\xff\xe0\0\2" * 20_000, "has more than 10000 segments"),
+    ],
+)
+def test_a_jpeg_of_many_segments_is_refused_unopened(segments, message, monkeypatch):
+    plain = jpeg_of_scans(1)
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("opened"))
+    with pytest.raises(ImageError, match=message):
+        read_image(io.BytesIO(plain[:2] + segments + plain[2:]))
+
+
+def test_pictures_in_plain_numbers_are_none_of_ours():
+    with pytest.raises(ImageError, match="is no picture of a kind that is read here"):
+        read_image(io.BytesIO(b"P2\n1 1\n255\n" + b"#\n" * 1000 + b"0\n"))
 
 
 @pytest.mark.parametrize("progressive", [False, True])

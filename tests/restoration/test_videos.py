@@ -347,6 +347,16 @@ def test_the_stage_of_segments_that_wait_is_known_again(make_clip, tmp_path):
     assert begun_stage([Plain()], source, target) is None
 
 
+@pytest.mark.parametrize("damage", ["[", "3", "[[1], []]", "[" * 10**5])
+def test_times_that_somebody_damaged_are_one_line(damage, make_clip, tmp_path):
+    source, target = make_clip(), tmp_path / "out.mp4"
+    with pytest.raises(StopError):
+        restore_video([Plain(stop_after(7))], source, target, segment_frames=3)
+    next(tmp_path.glob(".*/000000.json")).write_text(damage)
+    with pytest.raises(VideoError, match=r"000000\.json is damaged; remove the folder"):
+        restore_video([Plain()], source, target, segment_frames=3)
+
+
 def test_a_video_has_its_name_when_it_is_written_down_and_not_before(make_clip, tmp_path):
     source, target = make_clip(), tmp_path / "out.mp4"
 

@@ -163,7 +163,8 @@ def test_what_has_no_default_must_be_there(tmp_path, missing):
 def test_a_file_that_is_no_recipe_is_one_line(tmp_path):
     with pytest.raises(ConfigError, match=r"no recipe nowhere; expected a \.toml file or one of .*lite-denoise"):
         find_recipe("nowhere")
-    for content, message in ((b"task = ", "is not TOML"), (b"\xff\xfe", "is not TOML")):
+    broken = (b"task = ", b"\xff\xfe", b"seed = " + b"9" * 5000, b"seed = " + b"[" * 10**5)
+    for content, message in ((each, "is not TOML") for each in broken):
         (tmp_path / "broken.toml").write_bytes(content)
         with pytest.raises(ConfigError, match=message) as error:
             load_recipe(tmp_path / "broken.toml")

@@ -377,6 +377,13 @@ def test_a_resumed_run_keeps_its_network(finished, tiny, change, message):
     assert (finished / "recipe.json").read_text() == before
 
 
+@pytest.mark.parametrize("content", [[1, 2], {"state_dict": {"model.tail.weight": 3}}, {"state_dict": 3}])
+def test_a_checkpoint_of_something_else_is_one_line(finished, tiny, content):
+    torch.save(content, finished / "last.ckpt")
+    with pytest.raises(CheckpointError, match=r"last\.ckpt is no checkpoint of a run, or is damaged"):
+        train(training.load_recipe(tiny), finished, resume=True)
+
+
 @pytest.mark.parametrize("damage", [b"", b"nonsense", None])
 def test_a_damaged_checkpoint_is_one_line(finished, tiny, damage):
     path = finished / "last.ckpt"
@@ -493,6 +500,13 @@ def test_a_bad_picture_is_one_line_and_loses_no_step(tiny, data, tmp_path, worke
     changes[2] = f"optimization.steps={done + 1}"
     result = train(training.load_recipe(tiny, changes), tmp_path / "run", resume=True)
     assert read_metadata(result.last)["training_steps"] == str(done + 1)
+
+
+def test_a_damaged_record_of_the_recipe_is_one_line(finished, tiny):
+    for damage in ("{", "3", "[" * 10**5):
+        (finished / "recipe.json").write_text(damage)
+        with pytest.raises(TrainingError, match=r"recipe\.json is damaged; move it away"):
+            changes_since(finished, training.load_recipe(tiny))
 
 
 def test_changed_entries_are_listed(finished, tiny):

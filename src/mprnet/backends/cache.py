@@ -46,9 +46,10 @@ _told: set[Path] = set()
 
 
 def cache_dir() -> Path:
-    """Return the folder, which only this user can enter: `$MPRNET_CACHE`, or where the system keeps such things.
+    """Return the folder, which others cannot write to: `$MPRNET_CACHE`, or where the system keeps such things.
 
-    Where it cannot be made or written, it is one of this process alone, which is removed at its end.
+    Where it cannot be made or written, or others can write to it, it is one of this process alone, which is removed at
+    its end: code that is kept there is run.
     """
     try:
         return _writable(os.environ.get(VARIABLE) or platformdirs.user_cache_dir("mprnet"))
@@ -198,6 +199,8 @@ def _writable(name: str) -> Path:
     try:
         folder = Path(name).expanduser().absolute()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if hasattr(os, "getuid") and (folder.stat().st_uid not in (os.getuid(), 0) or folder.stat().st_mode & 0o002):
+            return _temporary_dir()
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except (OSError, RuntimeError):  # RuntimeError: the user has no home

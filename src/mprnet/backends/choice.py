@@ -138,7 +138,7 @@ def _remembered() -> dict[str, Any]:
     """Return what was measured before; nothing where that cannot be read."""
     try:
         choices = json.loads((cache_dir() / NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return choices if isinstance(choices, dict) else {}
 

@@ -70,8 +70,8 @@ def exported(
         )
     if size_hw is not None and (min(size_hw) < 1 or (not padded and any(side % SIZE_MULTIPLE for side in size_hw))):
         raise ConfigError(f"size_hw is {size_hw!r}; expected multiples of {SIZE_MULTIPLE} above 0")
-    network = copy.deepcopy(model).to("cpu", dtype)
-    graph = _Graph(fold(network), stages, padded).eval().requires_grad_(False)
+    network = copy.deepcopy(model).to("cpu", torch.float32)  # products of rounded weights would be rounded twice
+    graph = _Graph(fold(network), stages, padded).to(dtype).eval().requires_grad_(False)
     for parameter in graph.parameters():  # parts of others, or channels-last, are not read by every engine
         parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
     # Two sides that are equal would be taken for one.

@@ -61,8 +61,7 @@ class OnnxBackend:
         self._is_local = is_local(model)
         self._model = copy.deepcopy(model)  # which is converted later, as it is now
         self._notice = notice
-        self._key: object = None
-        self._session: Any = None
+        self._held: tuple[object, Any] = (None, None)  # read and set in one piece, whichever thread does
 
     def run(self, degraded: Tensor, stages: tuple[int, ...]) -> tuple[Tensor, ...]:
         """Restore pictures that are padded already, as `Backend` says."""
@@ -85,8 +84,9 @@ class OnnxBackend:
 
     def _open(self, stages: tuple[int, ...], size_hw: tuple[int, int] | None) -> Any:
         """Return a session for these stages; the last one is held."""
-        if self._key == (stages, size_hw):
-            return self._session
+        key, session = self._held
+        if key == (stages, size_hw):
+            return session
         runtime = _runtime()
 
         def make(folder: Path) -> None:
@@ -109,7 +109,7 @@ class OnnxBackend:
         except _failures(runtime):  # the file is damaged, or gone
             shutil.rmtree(folder, ignore_errors=True)
             session = load(cached(name, make))
-        self._key, self._session = (stages, size_hw), session
+        self._held = (stages, size_hw), session
         return session
 
 

@@ -96,7 +96,7 @@ class DndBoxes:
 
     def find(self, place: Path) -> list[Item]:
         info = place / DND_INFO
-        files = {int(file.stem): file for file in (place / DND_IMAGES).glob("*.mat") if file.stem.isdigit()}
+        files = {int(file.stem): file for file in (place / DND_IMAGES).glob("*.mat") if file.stem.isdecimal()}
         if not info.is_file() and not files:
             return []
         if not info.is_file() or not files:

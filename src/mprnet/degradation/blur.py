@@ -60,12 +60,14 @@ class MotionBlur:
     exposures: int | None = None
 
     def __post_init__(self) -> None:
-        check_settings(self, "extent_px", "noise_sigma", "roll_deg", "field_px")
+        check_settings(self, "noise_sigma", "field_px")
+        check_settings(self, "extent_px", highest=1000)
+        check_settings(self, "roll_deg", highest=30)
         check_settings(self, "inertia", lowest=1e-3)
         check_settings(self, "roll_share", "object_share", "sharp_share", "jpeg_share", highest=1)
         check_settings(self, "quality", lowest=1, highest=100)
         if self.exposures is not None:
-            check_settings(self, "exposures", lowest=1)
+            check_settings(self, "exposures", lowest=1, highest=10_000)
 
     @property
     def margin_px(self) -> int:

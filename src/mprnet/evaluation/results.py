@@ -441,7 +441,7 @@ def _readable(folder: Path) -> Iterator[None]:
         yield
     except DataError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{folder} holds results that cannot be read ({error}); choose another folder, or overwrite them"
         ) from error

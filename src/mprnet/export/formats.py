@@ -228,6 +228,8 @@ def _about_torchexport(path: Path) -> dict[str, str]:
     try:
         with zipfile.ZipFile(path) as archive:
             name = next(name for name in archive.namelist() if name.endswith(f"/extra/{_OWNER}.json"))
+            if archive.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise zipfile.BadZipFile  # of the others Python unpacks all to read a part
             with archive.open(name) as entry:
                 about: dict[str, str] = dict(json.loads(entry.read(_LARGEST_ABOUT)))
     except (

@@ -32,7 +32,7 @@ from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError, _imagin
 
 from mprnet.errors import ImageError, MPRNetError
 from mprnet.files import status_of
-from mprnet.imaging.directories import excess_in
+from mprnet.imaging.directories import MAX_PAGES, excess_in
 from mprnet.imaging.formats import HEADER_BYTES, HOLD_FRAMES, recognise
 from mprnet.imaging.heif import open_heif
 from mprnet.imaging.metadata import SIDEWAYS, exif_of, take_orientation
@@ -49,6 +49,7 @@ MAX_PIXELS = 128 * 1024 * 1024
 _KINDS = "PNG, JPEG, TIFF, WebP, BMP, GIF, AVIF or HEIF"
 _MAX_SCANS = 100  # of a JPEG; encoders make about ten, and each takes a walk over the whole picture
 _MAX_SEGMENTS = 10_000  # of a JPEG that is walked through; large notes take some hundred
+_MAX_NOTES = 256  # segments of EXIF in a JPEG; cameras write one, and Pillow's time grows with their square
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # of JPEG, but for those that stand in the middle of a scan
 _CODE_POINTS = {
     "PNG": re.compile(rb"\0\0\0\x04cICP(.)(.)", re.DOTALL),
@@ -57,7 +58,6 @@ _CODE_POINTS = {
 _CODE_POINTS_WITHIN = 2**16  # bytes from the start: what describes a picture stands before it
 _PRIMARIES, _TRANSFERS = frozenset({1, 2, 5, 6, 7}), frozenset({1, 2, 6, 13, 14, 15})  # sRGB, television, not said
 _MAX_DPI = 65_535
-_MOST_PAGES = 64  # of a TIFF; small copies and masks are fewer
 _MAX_PROFILE_BYTES = 2**24  # of a PNG; those of scanners and printers take a few million
 _STRIP_PIXELS = 2**18
 _GREY_MODES = frozenset({"1", "L", "LA", "La"})
@@ -170,6 +170,8 @@ def open_header(source: PathLike | BinaryIO, name: str, max_pixels: int) -> Iter
             _check_size(name, *_webp_size(header), max_pixels)  # opening one takes memory for the whole picture
         if format_ == "TIFF" and (excess := excess_in(file)):
             raise ImageError(f"{name} has {excess}")
+        if format_ == "JPEG":
+            _check_notes(name, file)
         with Image.open(file, formats=(format_,)) as image:
             _check_size(name, *image.size, max_pixels)
             if format_ == "JPEG":
@@ -256,6 +258,23 @@ def _check_scans(name: str, image: Image.Image, file: BinaryIO) -> None:
     if scans > _MAX_SCANS or segments > _MAX_SEGMENTS:
         what = f"{_MAX_SCANS} scans" if scans > _MAX_SCANS else f"{_MAX_SEGMENTS} segments"
         raise ImageError(f"{name} has more than {what}, of which encoders make about ten; save it anew")
+
+
+def _check_notes(name: str, file: BinaryIO) -> None:
+    """Refuse a JPEG of more segments before its picture than Pillow reads through in a moment."""
+    place, segments, notes = 2, 0, 0
+    while (place := _next_marker(file, place)) >= 0:
+        file.seek(place)
+        kind, length, start = struct.unpack(">xBH6s", file.read(10).ljust(10, b"\0"))
+        if kind in (0xD9, 0xDA):
+            break
+        segments += 1
+        notes += kind == 0xE1 and start == b"Exif\0\0"
+        if segments > _MAX_SEGMENTS or notes > _MAX_NOTES:
+            what = f"{_MAX_NOTES} segments of notes" if notes > _MAX_NOTES else f"{_MAX_SEGMENTS} segments"
+            raise ImageError(f"{name} has more than {what}, of which encoders make about ten; save it anew")
+        place += 2 if kind in (0x01, 0xD8) else 2 + length
+    file.seek(0)
 
 
 def _next_marker(file: BinaryIO, place: int) -> int:
@@ -393,7 +412,7 @@ def _as_tuple(value: Any) -> tuple[int, ...]:
 def _has_pages(image: Image.Image) -> bool:
     """Tell whether a TIFF has another page that is no small copy and no mask of the first."""
     try:
-        for page in range(1, _MOST_PAGES):
+        for page in range(1, MAX_PAGES):
             image.seek(page)
             if not image.tag_v2.get(254, 0) & 0b101:  # type: ignore[attr-defined]
                 return True

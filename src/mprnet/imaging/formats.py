@@ -56,7 +56,7 @@ def recognise(header: bytes) -> str | None:
         return "HEIF" if brands & {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"} else None
     if header[:4] == b"RIFF" and header[8:12] == b"WEBP":
         return "WEBP"
-    if header[:1] == b"P" and header[1:2] in b"123456" and header[2:3].isspace():
+    if header[:1] == b"P" and header[1:2] in b"456" and header[2:3].isspace():
         return "PPM"
     beginnings = {
         b"\x89PNG\r\n\x1a\n": "PNG",

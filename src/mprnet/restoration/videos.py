@@ -261,4 +261,10 @@ class _Segments:
         return self.folder / f"{number:06}.json"
 
     def _read(self, number: int) -> Times:
-        return Times(*json.loads(self._times(number).read_text(encoding="ascii")))
+        try:
+            times = Times(*json.loads(self._times(number).read_text(encoding="ascii")))
+            if len(times.pts) != len(times.durations):
+                raise ValueError("times and durations differ in number")
+        except (ValueError, TypeError, RecursionError) as error:
+            raise VideoError(f"{self._times(number)} is damaged; remove the folder {self.folder}") from error
+        return times

@@ -143,7 +143,10 @@ def changes_since(folder: str | Path, recipe: Recipe) -> list[str]:
     recorded = Path(folder) / _RECIPE
     if not recorded.exists():
         return []
-    before = _flat(json.loads(recorded.read_text(encoding="utf-8")))
+    try:
+        before = _flat(json.loads(recorded.read_text(encoding="utf-8")))
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise TrainingError(f"{recorded} is damaged; move it away to resume without it") from error
     now = _flat(json.loads(json.dumps(_everything(recipe))))
     return [
         f"{name}: {before.get(name, 'not said')} -> {now.get(name, 'not said')}"
@@ -212,7 +215,10 @@ def _opened(model: MPRNet, checkpoint: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
         weights = {name.removeprefix("model."): value.shape for name, value in content["state_dict"].items()}
-    except (OSError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
+    except (
+        *(OSError, RuntimeError, KeyError, EOFError),
+        *(TypeError, AttributeError, pickle.UnpicklingError),
+    ) as error:
         reason = str(error).partition("\n")[0]
         raise CheckpointError(f"{checkpoint} is no checkpoint of a run, or is damaged: {reason}") from None
     config = asdict(model.config)
