@@ -455,10 +455,8 @@ def _is_metadata(content: object) -> TypeGuard[dict[str, str]]:
 
 
 def _of_model(model: MPRNet, metadata: Mapping[str, str] | None, dtype: torch.dtype | None) -> _Checkpoint:
-    # A copy in plain order: parameters may be channels-last, or views of a larger store that need not be written.
     tensors = {
-        name: parameter.detach().to("cpu", dtype or parameter.dtype).clone(memory_format=torch.contiguous_format)
-        for name, parameter in model.named_parameters()
+        name: parameter.detach().to("cpu", dtype or parameter.dtype) for name, parameter in model.named_parameters()
     }
     return _Checkpoint(model.config, tensors, dict(metadata or {}))
 
@@ -472,7 +470,10 @@ def _write(checkpoint: _Checkpoint, path: Path, form: str, overwrite: bool) -> N
     for name, tensor in checkpoint.tensors.items():
         if not _is_finite(tensor):
             raise CheckpointError(f"{name} has values that are not finite in {tensor.dtype}; {path} was not written")
-    data = _to_mprnet(checkpoint) if form == "mprnet" else _to_official(checkpoint)
+    # In plain order: tensors may be channels-last, share their memory, or be views of a larger store.
+    tensors = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in checkpoint.tensors.items()}
+    plain = dataclasses.replace(checkpoint, tensors=tensors)
+    data = _to_mprnet(plain) if form == "mprnet" else _to_official(plain)
     try:
         if path.is_dir():
             raise CheckpointError(f"{path} is a folder; expected a file to write")
@@ -492,9 +493,7 @@ def _to_mprnet(checkpoint: _Checkpoint) -> bytes:
         "config": dataclasses.asdict(checkpoint.config),
         "metadata": checkpoint.metadata,
     }
-    # What was read from another form may lie in another order, or share its memory.
-    tensors = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in checkpoint.tensors.items()}
-    data: bytes = safetensors.torch.save(tensors, {_HEADER: json.dumps(header, sort_keys=True)})
+    data: bytes = safetensors.torch.save(checkpoint.tensors, {_HEADER: json.dumps(header, sort_keys=True)})
     return data
 
 

@@ -56,6 +56,12 @@ def prepare_compiler(device: torch.device, asked: str, otherwise: str) -> None:
         prune_compiled(LARGEST_BYTES)
 
 
+def many_variants() -> contextlib.AbstractContextManager[None]:
+    """Let torch compile a network for more sizes, precisions and stages than it does by itself, in a block."""
+    kept: contextlib.AbstractContextManager[None] = torch._dynamo.config.patch(recompile_limit=_MOST_VARIANTS)
+    return kept
+
+
 class CompiledBackend:
     """A network compiled by torch, on a processor or a GPU; the first picture of a size waits for it, minutes at first.
 
@@ -86,10 +92,9 @@ class CompiledBackend:
     def run(self, degraded: Tensor, stages: tuple[int, ...]) -> tuple[Tensor, ...]:
         """Restore pictures that are padded already, as `Backend` says."""
         moved = degraded.to(self.device, torch.float32, memory_format=torch.channels_last)
-        kept = torch._dynamo.config.patch(recompile_limit=_MOST_VARIANTS)
         # Weights that are constants are laid out for their convolutions once. Only said here are they traced as such.
         frozen = torch._inductor.config.patch(freezing=self.device.type == "cpu")
-        with _quiet(), kept, frozen, float32_products(self.precision, self.device):
+        with _quiet(), many_variants(), frozen, float32_products(self.precision, self.device):
             pictures = self._network(moved, stages)
         # What a CUDA graph returns lies in memory that its next run writes to.
         return tuple(picture.to(degraded.device, copy=True) for picture in pictures)

@@ -11,6 +11,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from mprnet.backends.compiled import many_variants
 from mprnet.errors import TrainingError
 from mprnet.imaging import crop, pad_to_multiple
 from mprnet.network import SIZE_MULTIPLE, MPRNet
@@ -24,9 +25,6 @@ _FAR = 20
 
 _SETTLED = 50
 """Steps until that average is worth comparing with."""
-
-_MOST_SIZES = 64
-"""Of crops that torch keeps compiled code for; by itself, 8."""
 
 Batch = tuple[Tensor, Tensor]
 """Degraded pictures and their ground truth, each `(B, 3, H, W)`, float32 in [0, 1]."""
@@ -86,7 +84,7 @@ class RestorationModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self._batch = batch
         degraded, target = (picture.contiguous(memory_format=torch.channels_last) for picture in batch)
-        with torch._dynamo.config.patch(recompile_limit=_MOST_SIZES):
+        with many_variants():
             restored = self._forward(degraded, self.optimization.stages).computed
         loss = restoration_loss(restored, target, self.optimization.edge_weight, self.optimization.root_over)
         self._check("the loss", loss)
