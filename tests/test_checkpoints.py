@@ -19,6 +19,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from mprnet import network
 from mprnet.checkpoints import (
     convert_checkpoint,
     load_checkpoint,
@@ -654,3 +655,30 @@ def test_a_published_file_is_no_larger_than_its_tensors_need(official):
 def test_checkpoint_errors_are_the_package_s_own():
     assert issubclass(CheckpointError, MPRNetError)
     assert issubclass(CheckpointError, ValueError)
+
+
+ABLATED = MPRNetConfig(
+    n_feat=6, scale_unetfeats=4, scale_orsnetfeats=2, num_cab=1, combination="unet+orsnet", sam=False
+)
+
+
+def test_a_network_of_table_6_is_kept_and_rebuilt(tmp_path):
+    torch.manual_seed(0)
+    model, path = network.build(ABLATED), tmp_path / "ablated.safetensors"
+    save_checkpoint(model, path)
+    loaded = load_checkpoint(path)
+    assert loaded.config == ABLATED
+    assert_same_bits(parameters(loaded), parameters(model))
+
+
+def test_a_network_of_table_6_has_no_published_form(tmp_path):
+    with pytest.raises(CheckpointError, match=r"the network \(unet\+orsnet\) is one of Table 6"):
+        save_official(network.build(ABLATED), tmp_path / "ablated.pth")
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_of_the_paper_s_network_say_nothing_of_table_6(ours):
+    with safetensors.safe_open(ours, framework="pt") as file:
+        config = json.loads(file.metadata()["mprnet"])["config"]
+    assert "combination" not in config
+    assert config["n_feat"] == TINY.n_feat

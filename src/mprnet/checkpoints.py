@@ -29,7 +29,7 @@ from torch import Tensor
 
 from mprnet.errors import CheckpointError, ConfigError
 from mprnet.files import status_of, written_whole
-from mprnet.network import MPRNet, MPRNetConfig
+from mprnet.network import MPRNet, MPRNetConfig, build
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,7 +74,7 @@ def load_checkpoint(path: PathLike) -> MPRNet:
     """
     checkpoint = _read(Path(path))
     with torch.device("meta"):
-        model = MPRNet(checkpoint.config)
+        model = build(checkpoint.config)
     # On `meta` nothing is initialised, so that loading leaves the caller's random numbers alone.
     model = model.float().to_empty(device="cpu")
     with torch.no_grad():
@@ -158,7 +158,8 @@ def save_official(
         overwrite: replace a file that is already there.
 
     Raises:
-        CheckpointError: as `save_checkpoint`, or the network downsamples by `maxpool`, which this form cannot say.
+        CheckpointError: as `save_checkpoint`, or the network downsamples by `maxpool`, which this form cannot say, or
+            is one of Table 6, which other programs do not have.
     """
     _write(_of_model(model, metadata, None), Path(path), "official", overwrite)
 
@@ -408,10 +409,10 @@ def _shapes(path: Path, config: MPRNetConfig, tensor_count: int) -> dict[str, tu
     """Return the shape of every parameter, under our names, that a network of this config has."""
     try:
         # Depth is checked first, since building a billion blocks takes for ever; width costs nothing on `meta`.
-        if 12 * config.num_cab > tensor_count:  # a CAB in each of three ORBs has four convolutions
+        if 12 * config.num_cab * config.subnetworks.count("orsnet") > tensor_count:  # a CAB has four, an ORSNet 3 ORBs
             raise OverflowError
         with torch.device("meta"):
-            return {name: tuple(parameter.shape) for name, parameter in MPRNet(config).named_parameters()}
+            return {name: tuple(parameter.shape) for name, parameter in build(config).named_parameters()}
     except (RuntimeError, OverflowError, TypeError) as error:
         raise CheckpointError(f"{path} describes a network larger than the file: {config}") from error
 
@@ -490,7 +491,7 @@ def _write(checkpoint: _Checkpoint, path: Path, form: str, overwrite: bool) -> N
 def _to_mprnet(checkpoint: _Checkpoint) -> bytes:
     header = {
         "version": FORMAT_VERSION,
-        "config": dataclasses.asdict(checkpoint.config),
+        "config": checkpoint.config.entries(),
         "metadata": checkpoint.metadata,
     }
     data: bytes = safetensors.torch.save(checkpoint.tensors, {_HEADER: json.dumps(header, sort_keys=True)})
@@ -502,6 +503,11 @@ def _to_official(checkpoint: _Checkpoint) -> bytes:
         raise CheckpointError(
             f"the network downsamples by {checkpoint.config.downsampling}; the published form expects bilinear, and "
             "other programs would compute something else"
+        )
+    if checkpoint.config.is_ablated:
+        raise CheckpointError(
+            f"the network ({checkpoint.config.combination}) is one of Table 6, which the published form does not have; "
+            "expected that of the paper"
         )
     content: dict[str, object] = {
         "state_dict": {theirs: checkpoint.tensors[ours] for theirs, ours in official_names(checkpoint.config).items()}

@@ -35,7 +35,7 @@ from mprnet.evaluation.own_sets import noisy_set, paired_set
 from mprnet.evaluation.protocols import score
 from mprnet.evaluation.results import Results
 from mprnet.imaging import read_image, write_image
-from mprnet.network import MPRNet, MPRNetConfig, stage_costs
+from mprnet.network import MPRNet, MPRNetConfig, build, stage_costs
 from mprnet.restoration import Restorer
 
 CONFIG = MPRNetConfig(n_feat=6, scale_unetfeats=2, scale_orsnetfeats=2, num_cab=1)
@@ -134,6 +134,14 @@ def test_one_stage_alone_is_measured_without_the_later_ones(weights):
     results = evaluate(Run(benchmark(1), network(weights, stage=2)))
     assert list(results.images["a"].scores) == ["input", "stage2"]
     assert [each.stage for each in results.stages] == [2]
+
+
+def test_of_a_network_of_table_6_the_stages_that_it_has_are_measured(tmp_path):
+    config, path = replace(CONFIG, combination="unet+orsnet", csff=False), tmp_path / "ablated.safetensors"
+    save_checkpoint(build(config), path, metadata={"task": "deblur"})
+    results = evaluate(Run(benchmark(1), network(path)))
+    assert list(results.images["a"].scores) == ["input", "stage2", "stage3"]
+    assert [(each.stage, each.parameters, each.macs) for each in results.stages] == stage_costs(config, (24, 32))
 
 
 def test_a_picture_that_fails_is_named_and_the_others_are_measured(tmp_path):

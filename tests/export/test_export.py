@@ -15,7 +15,7 @@ from mprnet.errors import ConfigError, ExportError, MissingExtraError
 from mprnet.export import BOUNDS, FORMATS, export_model, formats, open_exported, read_about, run
 from mprnet.export.parity import compare
 from mprnet.imaging.padding import crop, pad_to_multiple
-from mprnet.network import MPRNet, MPRNetConfig, set_local_pooling
+from mprnet.network import MPRNet, MPRNetConfig, build, set_local_pooling
 
 NEEDED = {"onnx": "onnxruntime", "openvino": "openvino"}
 
@@ -55,6 +55,19 @@ def test_a_file_gives_the_pictures_of_torch_at_any_size_and_says_what_it_is(netw
     assert about["fingerprint"] == fingerprint(network)
     assert {"version", "range", "layout"} <= about.keys()
     assert about["sizes"].startswith("sides up to 32768; " if name == "torchexport" else "any; ")
+
+
+def test_a_network_of_table_6_is_exported_with_the_stages_it_has(name, tmp_path):
+    torch.manual_seed(0)
+    config = MPRNetConfig(n_feat=8, scale_unetfeats=4, scale_orsnetfeats=4, num_cab=1, combination="unet+unet")
+    network, path = build(config), tmp_path / f"network{FORMATS[name].suffix}"
+    export_model(network, path, format=name, stage="all")
+    degraded = torch.rand(1, 3, 21, 13)
+    pictures = open_exported(path)(degraded)
+    for picture, stage in zip(pictures, (2, 3), strict=True):
+        torch.testing.assert_close(picture, restored(network, degraded, stage), rtol=0, atol=1e-4)
+    with pytest.raises(ConfigError, match="stage is 1, and the stages of this network"):
+        export_model(network, tmp_path / f"other{path.suffix}", format=name, stage=1)
 
 
 def test_openvino_pads_right_where_its_user_fixes_the_size(network, tmp_path):

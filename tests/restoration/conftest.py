@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from mprnet.backends import open_backend
-from mprnet.network import MPRNet, MPRNetConfig
+from mprnet.network import MPRNetConfig, build
 from mprnet.restoration import Restorer
 
 
 def small_network(**changes):
     torch.manual_seed(0)
-    return MPRNet(MPRNetConfig(**{"n_feat": 6, "scale_unetfeats": 2, "scale_orsnetfeats": 2, "num_cab": 1, **changes}))
+    return build(MPRNetConfig(**{"n_feat": 6, "scale_unetfeats": 2, "scale_orsnetfeats": 2, "num_cab": 1, **changes}))
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from PIL import Image
 from mprnet.backends import open_backend
 from mprnet.checkpoints import save_checkpoint
 from mprnet.errors import ConfigError, ImageError
+from mprnet.imaging.padding import crop, pad_to_multiple
 from mprnet.restoration import PictureOptions, Restorer, restore_files
 from mprnet.restoration.journal import settings_of
 
@@ -40,6 +41,23 @@ def test_tiles_stages_ensemble_batches_and_files_are_the_same_with_each_engine(m
         assert len(report.restored) == 1
         pictures.append(np.asarray(Image.open(next(folder.glob("*.png"))), dtype=int))
     assert np.abs(pictures[0] - pictures[1]).max() <= 1
+
+
+def test_a_network_of_table_6_restores_with_each_engine(make_network, engine):
+    model = make_network(combination="unet+orsnet", sam=False, csff=False)
+    restorer, degraded = Restorer(model, backend=engine, local=False), torch.rand(3, 21, 13)
+    with torch.inference_mode():
+        expected = restorer.model(pad_to_multiple(degraded[None], 8))
+    first, *later = restorer.stages(degraded)
+    assert first is None
+    for ours, theirs in zip(later, expected.computed, strict=True):
+        torch.testing.assert_close(ours, crop(theirs, (21, 13))[0].clamp(0, 1), rtol=0, atol=1e-5)
+    torch.testing.assert_close(restorer(degraded), later[1])
+    torch.testing.assert_close(restorer(degraded, stage=2), later[0])
+    with pytest.raises(ConfigError, match=r"stage is 1, and the stages of this network \(unet\+orsnet\) are counted"):
+        restorer(degraded, stage=1)
+    assert restorer.choose_stage((21, 13), 1000) == 3
+    assert restorer.choose_stage((21, 13), 0) == 2
 
 
 def test_an_engine_s_lack_of_memory_halves_the_tiles(make_network):

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
+import json
+
 import pytest
 
 from mprnet.errors import ConfigError
-from mprnet.network import PRESETS
+from mprnet.evaluation.paper import paper_ablations
+from mprnet.network import PRESETS, preset
 from mprnet.training.recipe import SHIPPED, find_recipe, load_recipe
 
 SMALLEST = """
@@ -26,7 +30,7 @@ def smallest(tmp_path):
 def test_a_shipped_recipe_is_sound_and_found_by_its_name(path):
     recipe = load_recipe(path.stem)
     assert recipe == load_recipe(path)
-    assert recipe.task in path.stem
+    assert recipe.task in path.stem or path.stem == "paper-ablation"
     assert recipe.config == PRESETS[recipe.preset]
 
 
@@ -180,3 +184,17 @@ def test_the_crops_of_weights_are_those_that_their_last_step_saw():
 def test_a_seed_that_torch_does_not_take_is_one_clear_line():
     with pytest.raises(ConfigError, match="less than 2\\^63"):
         load_recipe("lite-derain", [f"seed={2**63}"])
+
+
+def test_stages_that_a_network_of_table_6_does_not_have_are_not_trained(smallest):
+    changes = ["network.combination=unet", "network.sam=false", "network.csff=false", "optimization.stages=2"]
+    with pytest.raises(ConfigError, match=r"optimization\.stages is 2, and the stages of unet are counted from 3"):
+        load_recipe(smallest, changes)
+
+
+def test_the_recipe_of_the_ablations_makes_every_row_of_table_6():
+    for row in paper_ablations():
+        changes = [f"network.{name}={json.dumps(value)}" for name, value in row.network.items()]
+        recipe = load_recipe("paper-ablation", changes)
+        assert recipe.config == dataclasses.replace(preset("deblur"), **row.network)
+        assert (recipe.data.crop_px, recipe.optimization.steps) == (128, 100_000)

@@ -62,6 +62,20 @@ def first_run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_network_of_table_6_is_trained_validated_and_gone_on_with(tiny, tmp_path):
+    changes = ["network.combination=unet+orsnet", "network.sam=false", "network.csff=false"]
+    train(training.load_recipe(tiny, [*changes, "optimization.steps=4"]), tmp_path)
+    train(training.load_recipe(tiny, changes), tmp_path, resume=True)
+    assert {column for row in rows(tmp_path) for column, value in row.items() if value} == {
+        *("step", "train/loss", "learning_rate"),
+        *("validation/psnr_db", "validation/stage2_psnr_db"),
+    }
+    assert load_checkpoint(tmp_path / "last.safetensors").config.combination == "unet+orsnet"
+    assert int(read_metadata(tmp_path / "last.safetensors")["training_steps"]) == 8
+    with pytest.raises(TrainingError, match=r"changes the network .*\(combination unet\+orsnet to unet\+unet"):
+        train(training.load_recipe(tiny, [*changes, "network.combination=unet+unet"]), tmp_path, resume=True)
+
+
 @pytest.fixture
 def finished(first_run: Path, tmp_path: Path) -> Path:
     """A copy of that folder, elsewhere."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import os
@@ -175,7 +174,7 @@ def fingerprint(model: MPRNet) -> str:
         >>> len(fingerprint(MPRNet(MPRNetConfig(n_feat=8, num_cab=1))))
         64
     """
-    digest = hashlib.sha256(json.dumps(dataclasses.asdict(model.config), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(model.config.entries(), sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         plain = tensor.detach().to("cpu").contiguous()
         digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}\n".encode())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib.metadata
 import json
 import platform
@@ -119,7 +118,7 @@ def _key(model: MPRNet, candidates: list[tuple[str, str]]) -> str:
             "torch": torch.__version__,
             **{package: _version(package) for name, _ in candidates for package in _PACKAGES.get(name, ())},
         },
-        "network": dataclasses.asdict(model.config),
+        "network": model.config.entries(),
         "candidates": candidates,
     }
     return json.dumps(facts, sort_keys=True)

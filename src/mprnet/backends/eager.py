@@ -78,7 +78,7 @@ def bytes_per_pixel(config: MPRNetConfig, stage: int, itemsize: int = 4) -> int:
         stage: 1, 2 or 3, where it is left.
         itemsize: bytes of a number: 4 for float32.
     """
-    return _COPIES[stage] * (config.orsnet_width if stage == 3 else config.n_feat) * itemsize
+    return _COPIES[stage] * config.width_of(stage) * itemsize
 
 
 class WinogradConvolution(nn.Module):

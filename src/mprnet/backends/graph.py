@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from mprnet.errors import ConfigError
 from mprnet.imaging.padding import crop
-from mprnet.network import SIZE_MULTIPLE, MPRNet
+from mprnet.network import SIZE_MULTIPLE, MPRNet, no_such_stage
 from mprnet.network.blocks import ChannelAttention
-from mprnet.network.folding import FoldedMPRNet, fold
+from mprnet.network.folding import FoldedMPRNet, Unfolded, fold
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -63,6 +63,8 @@ def exported(
     """
     if not stages or any(stage not in (1, 2, 3) for stage in stages):
         raise ConfigError(f"stages is {stages!r}; expected 1, 2 or 3 each")
+    if min(stages) < model.config.first_stage:
+        raise ConfigError(no_such_stage(model.config, min(stages)))
     if size_hw is None and is_local(model):
         raise ConfigError(
             "the network averages over local windows, whose number depends on the size; expected size_hw, or the mean "
@@ -102,7 +104,7 @@ def _symbolic_shape(padded: bool) -> dict[int, object]:
 class _Graph(nn.Module):
     """What is traced: padding where asked for, the network, and the pictures of the stages asked for."""
 
-    def __init__(self, network: FoldedMPRNet, stages: tuple[int, ...], padded: bool) -> None:
+    def __init__(self, network: FoldedMPRNet | Unfolded, stages: tuple[int, ...], padded: bool) -> None:
         super().__init__()
         self.network = network
         self.stages = stages

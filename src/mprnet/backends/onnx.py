@@ -80,7 +80,7 @@ class OnnxBackend:
     def bytes_per_pixel(self, stage: int) -> int:
         """Estimate what `run` needs for each pixel, as `Backend` says."""
         config = self._model.config
-        return _BYTES[stage] * (config.orsnet_width if stage == 3 else config.n_feat)
+        return _BYTES[stage] * config.width_of(stage)
 
     def _open(self, stages: tuple[int, ...], size_hw: tuple[int, int] | None) -> Any:
         """Return a session for these stages; the last one is held."""

@@ -107,7 +107,7 @@ class OpenVINOBackend:
     def bytes_per_pixel(self, stage: int) -> int:
         """Estimate what `run` needs for each pixel, as `Backend` says."""
         config = self._model.config
-        return _BYTES[self.precision][stage] * (config.orsnet_width if stage == 3 else config.n_feat)
+        return _BYTES[self.precision][stage] * config.width_of(stage)
 
     def _compile(self, shape: tuple[int, ...], stages: tuple[int, ...]) -> Any:
         """Return the network compiled for a shape and these stages, of those kept or as a new one."""
@@ -120,11 +120,8 @@ class OpenVINOBackend:
             ):
                 del self._compiled[next(iter(self._compiled))]
             network = self._network or self._convert((shape[2], shape[3]))
-            cut = (
-                _openvino()
-                .Model([network.output(stage - 1) for stage in stages], network.get_parameters(), "mprnet")
-                .clone()
-            )
+            outputs = [network.output(self._model.config.stages.index(stage)) for stage in stages]
+            cut = _openvino().Model(outputs, network.get_parameters(), "mprnet").clone()
             cut.reshape(list(shape))
             compiled = self._core.compile_model(
                 cut,
@@ -143,7 +140,9 @@ class OpenVINOBackend:
 
         def make(folder: Path) -> None:
             self._notice("converting the network for OpenVINO, once")
-            network = converted(exported(self._model, (1, 2, 3), size_hw=size_hw or _TRACED_HW))
+            network = converted(
+                exported(self._model, tuple(range(self._model.config.first_stage, 4)), size_hw=size_hw or _TRACED_HW)
+            )
             if size_hw is None:
                 _open_sizes(network)
             openvino.save_model(network, folder / "network.xml", compress_to_fp16=False)

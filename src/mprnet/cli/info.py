@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -75,7 +74,7 @@ def _describe(name: str, config: MPRNetConfig, size_hw: tuple[int, int]) -> Tabl
 
     table = Table(
         title=escape(f"{plain(name)} at {size_hw[1]}×{size_hw[0]}"),
-        caption=", ".join(f"{field} {value}" for field, value in dataclasses.asdict(config).items()),
+        caption=", ".join(f"{field} {value}" for field, value in config.entries().items()),
         title_justify="left",
         caption_justify="left",
     )

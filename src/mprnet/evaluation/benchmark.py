@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import platform
 import time
@@ -114,21 +113,19 @@ def network_method(restorer: Restorer, weights: Path, *, stage: int | None = Non
     """
     if stage not in (None, 1, 2, 3):
         raise ConfigError(f"stage is {stage!r}; expected 1, 2 or 3, or none for all")
-    stages = (1, 2, 3) if stage is None else (stage,)
+    stages = restorer.model.config.stages if stage is None else (stage,)
 
     def restore(degraded: Picture) -> dict[str, Picture]:
         tensor = torch.from_numpy(degraded).permute(2, 0, 1)
-        pictures = restorer.stages(tensor) if stage is None else (restorer(tensor, stage=stage),)
+        pictures = restorer.stages(tensor).computed if stage is None else (restorer(tensor, stage=stage),)
         return {
-            f"stage{number}": picture.permute(1, 2, 0).numpy()
-            for number, picture in zip(stages, pictures, strict=True)
-            if picture is not None
+            f"stage{number}": picture.permute(1, 2, 0).numpy() for number, picture in zip(stages, pictures, strict=True)
         }
 
     facts: dict[str, Any] = {
         "weights": weights.name,
         "sha256": sha256_of(weights),
-        "config": dataclasses.asdict(restorer.model.config),
+        "config": restorer.model.config.entries(),
         "task": read_metadata(weights).get("task", ""),
         "tile_px": restorer.tile_px,
         "overlap_px": restorer.overlap_px,
@@ -368,14 +365,14 @@ def _time_stages(method: Method, items: Sequence[Item], results: Results) -> lis
     tensor = torch.from_numpy(unit).permute(2, 0, 1)
     height, width = unit.shape[:2]
     padded = (height + -height % SIZE_MULTIPLE, width + -width % SIZE_MULTIPLE)
-    costs = stage_costs(method.restorer.model.config, padded)
+    costs = {cost.stage: cost for cost in stage_costs(method.restorer.model.config, padded)}
     timed = []
     for stage in method.stages:
         method.restorer(tensor, stage=stage)
         start = time.perf_counter()
         method.restorer(tensor, stage=stage)
         seconds = time.perf_counter() - start
-        cost = costs[stage - 1]
+        cost = costs[stage]
         timed.append(StageResult(stage, cost.parameters, cost.macs, seconds, (height, width)))
     return timed
 

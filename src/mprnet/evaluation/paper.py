@@ -129,6 +129,17 @@ class Ablation(NamedTuple):
     csff: bool
     psnr: float
 
+    @property
+    def network(self) -> dict[str, str | bool]:
+        """The hyper-parameters of `MPRNetConfig` that make it.
+
+        Example:
+            >>> paper_ablations()[4].network
+            {'combination': 'unet+orsnet', 'sam': False, 'csff': False}
+        """
+        stages = self.combination.replace("U-Nets", "U-Net + U-Net")
+        return {"combination": stages.lower().replace("-", "").replace(" ", ""), "sam": self.sam, "csff": self.csff}
+
 
 def rmse_reduction(psnr_db: float, best_db: float) -> float:
     """Return by which part the best result lowers the root of the mean square error: RMSE ∝ √10^(−PSNR/10).

@@ -78,7 +78,7 @@ def export_model(
     need(format, *form.needs)
     if precision == "int8":
         need("int8", "nncf")
-    stages = (1, 2, 3) if stage == "all" else (stage,)
+    stages = model.config.stages if stage == "all" else (stage,)
     # OpenVINO computes in what its devices are fast with, whatever it reads; others in what is written.
     dtype = torch.float16 if precision == "fp16" and format != "openvino" else torch.float32
     content = Content(

@@ -1,9 +1,10 @@
 """The network of the paper's Section 3, box by box."""
 
+from mprnet.network.ablation import AblatedMPRNet, build
 from mprnet.network.cost import StageCost, count_parameters, stage_costs
-from mprnet.network.folding import FoldedMPRNet, fold
+from mprnet.network.folding import FoldedMPRNet, Unfolded, fold
 from mprnet.network.local_pooling import set_local_pooling
-from mprnet.network.mprnet import SIZE_MULTIPLE, MPRNet, MPRNetConfig, StageOutputs
+from mprnet.network.mprnet import SIZE_MULTIPLE, MPRNet, MPRNetConfig, StageOutputs, no_such_stage
 from mprnet.network.presets import PRESETS, TASKS, preset
 from mprnet.network.widening import widen
 
@@ -11,13 +12,17 @@ __all__ = [
     "PRESETS",
     "SIZE_MULTIPLE",
     "TASKS",
+    "AblatedMPRNet",
     "FoldedMPRNet",
     "MPRNet",
     "MPRNetConfig",
     "StageCost",
     "StageOutputs",
+    "Unfolded",
+    "build",
     "count_parameters",
     "fold",
+    "no_such_stage",
     "preset",
     "set_local_pooling",
     "stage_costs",

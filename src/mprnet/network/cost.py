@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mprnet.network.mprnet import MPRNet, MPRNetConfig
+from mprnet.network.ablation import build
+from mprnet.network.mprnet import MPRNetConfig
 
 
 class StageCost(NamedTuple):
@@ -40,7 +41,7 @@ def stage_costs(config: MPRNetConfig, size_hw: tuple[int, int] = (256, 256)) -> 
         3637249
     """
     with torch.device("meta"):
-        model = MPRNet(config)
+        model = build(config)
         picture = torch.empty(1, config.in_channels, *size_hw)
     used: set[nn.Parameter] = set()
     macs = 0
@@ -55,7 +56,7 @@ def stage_costs(config: MPRNetConfig, size_hw: tuple[int, int] = (256, 256)) -> 
         if isinstance(module, nn.Conv2d | nn.PReLU):
             module.register_forward_hook(count)
     costs = []
-    for stage in (1, 2, 3):
+    for stage in config.stages:
         used.clear()
         macs = 0
         with torch.no_grad():

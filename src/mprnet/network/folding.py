@@ -13,12 +13,15 @@ What is rewritten, each time without changing the result but for rounding:
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mprnet.network.ablation import AblatedMPRNet
+from mprnet.network.blocks import CAB, ChannelAttention
 from mprnet.network.mprnet import (
     MPRNet,
     join_left_right,
@@ -29,12 +32,12 @@ from mprnet.network.mprnet import (
 from mprnet.network.stages import Scales
 
 if TYPE_CHECKING:
-    from mprnet.network.blocks import CAB, SAM, Downsample, Upsample
+    from mprnet.network.blocks import SAM, Downsample, Upsample
     from mprnet.network.stages import ORB, Decoder, Encoder, EncoderFusion, ORSNet, ORSNetFusion
 
 
-def fold(model: MPRNet) -> FoldedMPRNet:
-    """Rewrite a network for inference.
+def fold(model: MPRNet) -> FoldedMPRNet | Unfolded:
+    """Rewrite a network for inference; of those of Table 6 the CABs alone.
 
     Args:
         model: the network. Its weights are shared where they stay as they are, and its channel attentions are, so that
@@ -46,7 +49,7 @@ def fold(model: MPRNet) -> FoldedMPRNet:
         >>> fold(model)(torch.zeros(1, 3, 16, 24), stages=(1, 3))[1].shape
         torch.Size([1, 3, 16, 24])
     """
-    return FoldedMPRNet(model)
+    return Unfolded(model) if isinstance(model, AblatedMPRNet) else FoldedMPRNet(model)
 
 
 class Convolution(nn.Module):
@@ -256,6 +259,26 @@ def _orbs(orsnet: ORSNet) -> nn.ModuleList:
         FoldedORB(cast("ORB", orb), Climb(cast("ORSNetFusion", encoder), cast("ORSNetFusion", decoder)))
         for orb, encoder, decoder in parts
     )
+
+
+class Unfolded(nn.Module):
+    """A network of Table 6, of which the CABs alone are rewritten; to be called as a `FoldedMPRNet`."""
+
+    def __init__(self, model: AblatedMPRNet) -> None:
+        super().__init__()
+        self.config = model.config
+        shared = {part for part in model.modules() if isinstance(part, ChannelAttention)} | set(model.parameters())
+        self.model = copy.deepcopy(model, {id(part): part for part in shared})
+        for part in self.model.modules():
+            for name, child in part.named_children():
+                if isinstance(child, CAB):
+                    setattr(part, name, FoldedCAB(child))
+        self.eval()
+
+    def forward(self, degraded: Tensor, stages: tuple[int, ...] = (3,)) -> tuple[Tensor, ...]:
+        """Restore a batch of pictures, as `FoldedMPRNet` does."""
+        pictures = self.model(degraded, max(stages))
+        return tuple(pictures[stage - 1] for stage in stages)
 
 
 class FoldedMPRNet(nn.Module):

@@ -136,17 +136,7 @@ def set_local_pooling(model: MPRNet, crop_px: int | None, *, factor: float = FAC
         raise ConfigError(f"crop_px is {crop_px!r}; expected a multiple of {BLOCK_PX} from {BLOCK_PX}, or None")
     if not (math.isfinite(factor) and factor > 0):
         raise ConfigError(f"factor is {factor!r}; expected a number above 0")
-    quarters, halves, whole = (0.5, 0.5), (0.5, 1.0), (1.0, 1.0)  # (height, width) of the crop
-    for part, (height, width) in (
-        (model.shallow1, quarters),
-        (model.encoder1, quarters),
-        (model.decoder1, halves),
-        (model.shallow2, halves),
-        (model.encoder2, halves),
-        (model.decoder2, whole),
-        (model.shallow3, whole),
-        (model.orsnet, whole),
-    ):
+    for part, (height, width) in model.seen():
         for name, module in part.named_modules():
             if isinstance(module, ChannelAttention):
                 module.window = None

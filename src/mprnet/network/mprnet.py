@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
 from mprnet.errors import ConfigError
 from mprnet.network.blocks import CAB, SAM, Downsampling, conv
-from mprnet.network.stages import Decoder, Encoder, EncoderFusion, ORSNet, Scales
+from mprnet.network.stages import Combination, Decoder, Encoder, EncoderFusion, ORSNet, Scales
+
+Share = tuple[float, float]
+"""Height and width of what a part of the network sees, over those of the picture."""
+
+QUARTERS, HALVES, WHOLE = (0.5, 0.5), (0.5, 1.0), (1.0, 1.0)
 
 SIZE_MULTIPLE = 8
 """Height and width must be multiples of this: stage 1 halves the picture, its encoder halves it twice more."""
@@ -32,6 +37,10 @@ class MPRNetConfig:
         reduction: factor by which the channel attention squeezes.
         bias: whether the convolutions have one (the published checkpoints: no).
         downsampling: `bilinear` as the published checkpoints, or `maxpool` as the paper's Section 4.2.
+        combination: the subnetworks of the stages, first to last. All but the default are for the ablations of Table 6,
+            as is doing without the following two; `mprnet.network.build` makes such networks.
+        sam: whether a SAM lies between every two stages.
+        csff: whether features of a stage's scales are fused into the next stage.
 
     Raises:
         ConfigError: a value is impossible; the message names it.
@@ -51,11 +60,14 @@ class MPRNetConfig:
     reduction: int = 4
     bias: bool = False
     downsampling: Downsampling = "bilinear"
+    combination: Combination = "unet+unet+orsnet"
+    sam: bool = True
+    csff: bool = True
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            expected = {"bias": bool, "downsampling": str}.get(field.name, int)
+            expected = type(field.default)
             if type(value) is not expected:
                 raise ConfigError(f"{field.name} is {value!r}; expected {expected.__name__}")
         for name in ("in_channels", "out_channels", "n_feat", "num_cab", "reduction"):
@@ -78,6 +90,47 @@ class MPRNetConfig:
             )
         if self.downsampling not in ("bilinear", "maxpool"):
             raise ConfigError(f"downsampling is {self.downsampling!r}; expected 'bilinear' or 'maxpool'")
+        if self.combination not in get_args(Combination):
+            raise ConfigError(
+                f"combination is {self.combination!r}; expected one of {', '.join(get_args(Combination))}"
+            )
+        *earlier, _ = self.subnetworks
+        if self.sam and not earlier:
+            raise ConfigError(f"sam is true, and {self.combination} is a single stage; expected sam = false")
+        if self.csff and set(earlier) != {"unet"}:
+            raise ConfigError(
+                f"csff is true, and {self.combination} has no U-Net before its last stage, whose scales could be "
+                "fused; expected csff = false"
+            )
+
+    @property
+    def subnetworks(self) -> list[str]:
+        """The subnetwork of each stage, `unet` or `orsnet`, first to last."""
+        return self.combination.split("+")
+
+    @property
+    def first_stage(self) -> int:
+        """The number of the first stage: the last one, which sees the whole picture, is always 3."""
+        return 4 - len(self.subnetworks)
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """The numbers of the stages."""
+        return tuple(range(self.first_stage, 4))
+
+    def width_of(self, stage: int) -> int:
+        """Return the width of a stage's features at full resolution."""
+        return self.n_feat if self.subnetworks[stage - self.first_stage] == "unet" else self.orsnet_width
+
+    @property
+    def is_ablated(self) -> bool:
+        """Whether something of the paper's network is left out or exchanged, as in Table 6."""
+        return (self.combination, self.sam, self.csff) != (MPRNetConfig.combination, True, True)
+
+    def entries(self) -> dict[str, Any]:
+        """Return the hyper-parameters by name, as files keep them; those of Table 6 only where they are not usual."""
+        ablation = () if self.is_ablated else ("combination", "sam", "csff")
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in ablation}
 
     @property
     def unet_widths(self) -> tuple[int, int, int]:
@@ -93,10 +146,12 @@ class MPRNetConfig:
 class StageOutputs(NamedTuple):
     """The restored picture of each stage, in natural order; `None` where an early exit did not compute it.
 
+    Networks of fewer stages (Table 6) have no first one, or no first two.
+
     Each is `(B, out_channels, H, W)`, in the dtype and nominal range [0, 1] of the input, not clamped.
     """
 
-    stage1: Tensor
+    stage1: Tensor | None = None
     stage2: Tensor | None = None
     stage3: Tensor | None = None
 
@@ -121,6 +176,9 @@ class MPRNet(nn.Module):
     Args:
         config: the hyper-parameters; without one, the published deraining network.
 
+    Raises:
+        ConfigError: `config` is one of the other networks of Table 6, which `mprnet.network.build` makes.
+
     Example:
         >>> outputs = MPRNet(MPRNetConfig(n_feat=8, num_cab=1))(torch.zeros(1, 3, 16, 24))
         >>> outputs.stage3.shape
@@ -135,17 +193,29 @@ class MPRNet(nn.Module):
         # One parameter for the whole network: the published checkpoints repeat the same value under 55 names,
         # since a single PReLU was handed to every CAB.
         self.activation = nn.PReLU()
-        widths, orsnet_width = config.unet_widths, config.orsnet_width
+        self._build()
 
-        def make_cab(width: int) -> CAB:
-            return CAB(width, config.kernel_size, config.reduction, config.bias, self.activation)
+    def make_cab(self, width: int) -> CAB:
+        """Make a CAB that shares the network's PReLU."""
+        return CAB(width, self.config.kernel_size, self.config.reduction, self.config.bias, self.activation)
 
-        def make_shallow() -> nn.Sequential:
-            return nn.Sequential(
-                conv(config.in_channels, config.n_feat, config.kernel_size, config.bias), make_cab(config.n_feat)
+    def make_shallow(self) -> nn.Sequential:
+        """Make what a stage begins with: a convolution and a CAB."""
+        config = self.config
+        return nn.Sequential(
+            conv(config.in_channels, config.n_feat, config.kernel_size, config.bias), self.make_cab(config.n_feat)
+        )
+
+    def _build(self) -> None:
+        """Make the boxes of Figure 2."""
+        config, make_cab = self.config, self.make_cab
+        if config.is_ablated:
+            raise ConfigError(
+                f"combination is {config.combination}, sam {config.sam} and csff {config.csff}; expected the network "
+                "of the paper. `mprnet.network.build` makes the others of Table 6"
             )
-
-        self.shallow1, self.shallow2, self.shallow3 = make_shallow(), make_shallow(), make_shallow()
+        widths, orsnet_width = config.unet_widths, config.orsnet_width
+        self.shallow1, self.shallow2, self.shallow3 = (self.make_shallow() for _ in range(3))
 
         self.encoder1 = Encoder(widths, make_cab, config.downsampling)
         self.decoder1 = Decoder(widths, make_cab)
@@ -166,7 +236,7 @@ class MPRNet(nn.Module):
 
         Args:
             degraded: `(B, in_channels, H, W)`, float, nominally in [0, 1]; H and W multiples of 8.
-            stages: 1, 2 or 3; where to leave the network.
+            stages: 1, 2 or 3; the last stage to compute.
 
         Returns:
             StageOutputs: a picture of the input's shape for each stage up to `stages`, not clamped.
@@ -201,6 +271,19 @@ class MPRNet(nn.Module):
         stage3 = self.tail(self.orsnet(features, encoded2, decoded2)) + degraded
         return StageOutputs(stage1, stage2, stage3)
 
+    def seen(self) -> tuple[tuple[nn.Module, Share], ...]:
+        """Return the parts that have channel attentions, and how much of the picture each sees."""
+        return (
+            (self.shallow1, QUARTERS),
+            (self.encoder1, QUARTERS),
+            (self.decoder1, HALVES),
+            (self.shallow2, HALVES),
+            (self.encoder2, HALVES),
+            (self.decoder2, WHOLE),
+            (self.shallow3, WHOLE),
+            (self.orsnet, WHOLE),
+        )
+
     def _check(self, degraded: Tensor, stages: int) -> None:
         if degraded.dim() != 4 or degraded.shape[1] != self.config.in_channels:
             raise ConfigError(
@@ -214,6 +297,16 @@ class MPRNet(nn.Module):
             )
         if stages not in (1, 2, 3):
             raise ConfigError(f"stages is {stages!r}; expected 1, 2 or 3")
+        if stages < self.config.first_stage:
+            raise ConfigError(no_such_stage(self.config, stages))
+
+
+def no_such_stage(config: MPRNetConfig, stage: int) -> str:
+    """Say that a network of fewer stages has none of this number."""
+    return (
+        f"stage is {stage}, and the stages of this network ({config.combination}) are counted from "
+        f"{config.first_stage}; expected {' or '.join(map(str, config.stages))}"
+    )
 
 
 def split_top_bottom(picture: Tensor) -> Tensor:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
 from mprnet.network.blocks import CAB, Downsample, Downsampling, Upsample, conv
+
+Combination = Literal["unet", "orsnet", "unet+unet", "orsnet+orsnet", "unet+orsnet", "unet+unet+orsnet"]
+"""The subnetworks of a network's stages, first to last (Table 6); the last one is the paper's."""
 
 CabFactory = Callable[[int], CAB]
 """Makes a CAB of a given width; the network binds kernel, reduction, bias and the shared PReLU once."""
@@ -126,7 +129,7 @@ class ORSNetFusion(nn.Module):
 class ORSNet(nn.Module):
     """Original-resolution subnetwork: three ORBs without any downsampling, fed by CSFF after each.
 
-    Source: Section 3.1 and 3.2, Figures 2 and 3d.
+    Source: Section 3.1 and 3.2, Figures 2 and 3d. Without `csff`, as in Table 6, nothing is fed.
     """
 
     def __init__(
@@ -137,14 +140,20 @@ class ORSNet(nn.Module):
         kernel_size: int,
         bias: bool,
         make_cab: CabFactory,
+        csff: bool = True,
     ) -> None:
         super().__init__()
         climbs = (widths[:1], widths[1::-1], widths[::-1])
         self.orbs = nn.ModuleList(ORB(orsnet_width, num_cab, kernel_size, make_cab) for _ in climbs)
-        self.from_encoder = nn.ModuleList(ORSNetFusion(climb, orsnet_width, bias) for climb in climbs)
-        self.from_decoder = nn.ModuleList(ORSNetFusion(climb, orsnet_width, bias) for climb in climbs)
+        fused = climbs if csff else ()
+        self.from_encoder = nn.ModuleList(ORSNetFusion(climb, orsnet_width, bias) for climb in fused)
+        self.from_decoder = nn.ModuleList(ORSNetFusion(climb, orsnet_width, bias) for climb in fused)
 
-    def forward(self, features: Tensor, encoded: Scales, decoded: Scales) -> Tensor:
+    def forward(self, features: Tensor, encoded: Scales | None = None, decoded: Scales | None = None) -> Tensor:
+        if encoded is None or decoded is None:
+            for orb in self.orbs:
+                features = orb(features)
+            return features
         for orb, from_encoder, encoder_features, from_decoder, decoder_features in zip(
             self.orbs, self.from_encoder, encoded, self.from_decoder, decoded, strict=True
         ):

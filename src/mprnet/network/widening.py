@@ -26,7 +26,8 @@ def widen(model: MPRNet, config: MPRNetConfig) -> MPRNet:
         MPRNet: in the dtype and on the device of `model`; new weights are drawn from torch's generator of the CPU.
 
     Raises:
-        ConfigError: `config` differs elsewhere, or something gets smaller; the message names it.
+        ConfigError: `config` differs elsewhere, or something gets smaller; the message names it. Or the network is one
+            of Table 6.
 
     Example:
         >>> narrow, picture = MPRNet(MPRNetConfig(n_feat=8, num_cab=1)), torch.rand(1, 3, 16, 16)
@@ -62,7 +63,9 @@ def _embed(learned: Tensor, parameter: Tensor, sets: int) -> None:
 
 
 def _check(narrow: MPRNetConfig, wide: MPRNetConfig) -> None:
-    for name in ("in_channels", "kernel_size", "bias", "downsampling"):
+    if narrow.is_ablated:
+        raise ConfigError(f"the network ({narrow.combination}) is one of Table 6; expected that of the paper to widen")
+    for name in ("in_channels", "kernel_size", "bias", "downsampling", "combination", "sam", "csff"):
         before, after = getattr(narrow, name), getattr(wide, name)
         if before != after:
             raise ConfigError(f"{name} would change from {before!r} to {after!r}; expected the same in both networks")

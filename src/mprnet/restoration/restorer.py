@@ -18,7 +18,7 @@ from mprnet.backends import BackendName, Precision, open_backend
 from mprnet.checkpoints import load_checkpoint, read_metadata, task_of, trained_stages_of
 from mprnet.errors import CheckpointError, ConfigError, ImageError
 from mprnet.imaging.pixels import check_pixels
-from mprnet.network import PRESETS, SIZE_MULTIPLE, MPRNet, StageOutputs, set_local_pooling, stage_costs
+from mprnet.network import PRESETS, SIZE_MULTIPLE, MPRNet, StageOutputs, no_such_stage, set_local_pooling, stage_costs
 from mprnet.restoration.canvas import Canvas, PixelCanvas, TensorCanvas
 from mprnet.restoration.memory import (
     SMALLEST_TILE_PX,
@@ -345,17 +345,19 @@ class Restorer:
         """
         self._check_choices(stage, 1)
         self._check(degraded)
-        asked = tuple(range(1, stage + 1))
+        first = self.model.config.first_stage
+        asked = tuple(range(first, stage + 1))
+        missing = [None] * (first - 1)
         if self.scales == 1:
-            return StageOutputs(*self._restore_all(degraded, asked, 1, progress))
+            return StageOutputs(*missing, *self._restore_all(degraded, asked, 1, progress))
 
         def report(fraction: float) -> None:
-            progress((len(restored) + fraction) / stage)
+            progress((len(restored) + fraction) / len(asked))
 
         restored: list[Tensor] = []
         for one in asked:
             restored += self._restore_all(degraded, (one,), 1, report)
-        return StageOutputs(*restored)
+        return StageOutputs(*missing, *restored)
 
     def restore_pixels(
         self,
@@ -452,23 +454,26 @@ class Restorer:
             self._probe()
         # Of a stage that no picture has gone through, the cost tells in relation to one that some have.
         known = stage if stage in self._seconds_per_px else max(self._seconds_per_px)
-        share = self._costs[stage - 1] / self._costs[known - 1]
+        share = self._costs[stage] / self._costs[known]
         sizes = [reduced_size(size_hw, factor) for factor in (*self._factors, 1)]
         return self._seconds_per_px[known] * share * sum(self._computed_px(size, (stage,), 1) for size in sizes)
 
     def choose_stage(self, size_hw: tuple[int, int], budget_seconds: float) -> int:
-        """Return the last stage whose picture is expected within the budget; 1 where none is.
+        """Return the last stage whose picture is expected within the budget; the first one where none is.
 
         Args:
             size_hw: height and width of the picture in pixels.
             budget_seconds: what it may take.
         """
-        later = range(self.trained_stages, 1, -1)
-        return next((stage for stage in later if self.seconds(size_hw, stage) <= budget_seconds), 1)
+        first = self.model.config.first_stage
+        later = range(self.trained_stages, first, -1)
+        return next((stage for stage in later if self.seconds(size_hw, stage) <= budget_seconds), first)
 
     def _check_choices(self, stage: int, strength: float) -> None:
         if stage not in (1, 2, 3):
             raise ConfigError(f"stage is {stage!r}; expected 1, 2 or 3")
+        if stage < self.model.config.first_stage:
+            raise ConfigError(no_such_stage(self.model.config, stage))
         if stage > self.trained_stages:
             trained = "stage 1 was" if self.trained_stages == 1 else "stages 1 and 2 were"
             raise ConfigError(f"stage is {stage}, but of this network only {trained} trained; choose an earlier stage")
@@ -605,20 +610,20 @@ class Restorer:
     @torch.inference_mode()
     def _probe(self) -> None:
         """Time the first stage on a small tile, the second time, when the processor has warmed up."""
-        tile = torch.zeros(1, self.model.config.in_channels, _PROBE_PX, _PROBE_PX)
+        tile, first = torch.zeros(1, self.model.config.in_channels, _PROBE_PX, _PROBE_PX), self.model.config.first_stage
         for _ in range(2):
             begun = time.perf_counter()
-            self._forward(tile, (1,))  # back on the processor, so it is done
+            self._forward(tile, (first,))  # back on the processor, so it is done
             seconds = time.perf_counter() - begun
-        self._learn(1, seconds / _PROBE_PX**2)
+        self._learn(first, seconds / _PROBE_PX**2)
 
     def _learn(self, stage: int, seconds_per_px: float) -> None:
         """Take what a picture took, and half of what was thought before."""
         self._seconds_per_px[stage] = (self._seconds_per_px.get(stage, seconds_per_px) + seconds_per_px) / 2
 
     @cached_property
-    def _costs(self) -> list[int]:
-        return [cost.macs for cost in stage_costs(self.model.config)]
+    def _costs(self) -> dict[int, int]:
+        return {cost.stage: cost.macs for cost in stage_costs(self.model.config)}
 
     def _check(self, degraded: Tensor) -> None:
         channels = self.model.config.in_channels

@@ -105,11 +105,11 @@ class RestorationModule(pl.LightningModule):
         degraded, target = batch
         padded = pad_to_multiple(degraded, SIZE_MULTIPLE).contiguous(memory_format=torch.channels_last)
         outputs = self.model(padded, self.optimization.stages).computed
-        for stage, restored in enumerate(outputs, start=1):
+        for stage, restored in enumerate(outputs, start=self.model.config.first_stage):
             picture = crop(restored, (target.shape[-2], target.shape[-1])).float()
             error = (picture.clamp(0, 1).mul(255).round().div(255) - target).square().mean()
             psnr_db = -10 * torch.log10(error.clamp(min=1e-10))
-            name = "validation/psnr_db" if stage == len(outputs) else f"validation/stage{stage}_psnr_db"
+            name = "validation/psnr_db" if stage == self.optimization.stages else f"validation/stage{stage}_psnr_db"
             self.log(name, psnr_db, on_epoch=True, batch_size=1, sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

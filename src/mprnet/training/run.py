@@ -25,7 +25,7 @@ from mprnet.checkpoints import load_checkpoint, read_metadata, trained_stages_of
 from mprnet.degradation import make_degradation
 from mprnet.errors import CheckpointError, TrainingError
 from mprnet.files import remove_unfinished, written_whole
-from mprnet.network import MPRNet, widen
+from mprnet.network import MPRNet, build, widen
 from mprnet.training.callbacks import Checkpoints, Logs, Stopped, is_end_of_worker
 from mprnet.training.data import RecipeData
 from mprnet.training.files import BEST, LAST, Past, RunFiles
@@ -191,7 +191,7 @@ def _network(recipe: Recipe) -> MPRNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         if not recipe.weights:
-            return MPRNet(recipe.config)
+            return build(recipe.config)
         model = load_checkpoint(find_weights(recipe.weights))
         return widen(model, recipe.config) if recipe.widen else model
 
