@@ -6,14 +6,21 @@ not: they need data, hours or a network that a test has not; `make demo` has a t
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from mprnet.degradation.tasks import DEGRADATIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -63,6 +70,23 @@ def test_make_demo_restores_the_samples_and_prints_the_sheet_s_path(tmp_path: Pa
         given = sorted(path.name for path in (tmp_path / "samples" / task / "input").iterdir())
         assert given
         assert sorted(path.name for path in (sheet.parent / task).iterdir()) == sorted([*given, "mprnet-log.jsonl"])
+
+
+def defaults_of(settings: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    for each in dataclasses.fields(settings):
+        if dataclasses.is_dataclass(each.default):
+            yield from defaults_of(each.default, f"{prefix}{each.name}.")
+        else:
+            default = list(each.default) if isinstance(each.default, tuple) else each.default
+            yield f"{prefix}{each.name}", "–" if default is None else str(default)
+
+
+def test_every_setting_of_a_degradation_is_listed_with_its_default() -> None:
+    text = (ROOT / "docs" / "degradations.md").read_text(encoding="utf-8").partition("\n## Settings\n")[2]
+    for task, kind in DEGRADATIONS.items():
+        table = text.partition(f"(`{task}`)\n")[2].partition("\n### ")[0]
+        listed = re.findall(r"^\| `([\w.]+)` \| (.+?) \| .+ \|$", table, re.MULTILINE)
+        assert listed == list(defaults_of(kind))
 
 
 def test_every_link_of_a_document_leads_to_a_file() -> None:

@@ -29,6 +29,7 @@ from mprnet.errors import MPRNetError
 app = typer.Typer(
     name="mprnet",
     help="Take rain, blur and noise out of photographs.",
+    epilog="Exit code: 0 all is done, 1 something failed or cannot be, 2 no such option, 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -49,14 +50,11 @@ def main() -> None:
         sys.exit(1)
 
 
-app.command()(bench)
-app.command()(convert)
-app.command()(degrade)
-app.command()(evaluate)
-app.command()(export)
-app.command()(info)
-app.command()(metrics)
-app.command()(prepare)
-app.command()(restore)
-app.command()(train)
-app.command()(compare)
+for _panel, _commands in {
+    "Restore": (restore, compare),
+    "Measure": (metrics, evaluate, bench),
+    "Train": (degrade, prepare, train),
+    "Networks and weights": (info, convert, export),
+}.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_panel)(_command)

@@ -29,9 +29,20 @@ _NOTES = {
 
 
 def bench(
-    preset: Annotated[str, typer.Option(metavar="NAME,…", help="Networks: lite, derain, deblur, denoise.")] = "lite",
+    preset: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,…",
+            help="Untrained networks, for their speed: lite, as wide as those shipped, or derain, deblur, denoise, "
+            "as wide as the paper's.",
+        ),
+    ] = "lite",
     weights: Annotated[
-        str | None, typer.Option(metavar="NAME_OR_FILE", help="Trained weights, instead of --preset.")
+        str | None,
+        typer.Option(
+            metavar="NAME_OR_FILE",
+            help="A .safetensors or .pth file, or a shipped name (derain, deblur, denoise), instead of --preset.",
+        ),
     ] = None,
     backend: Annotated[
         str | None,
@@ -42,10 +53,14 @@ def bench(
     precision: Annotated[
         str | None,
         typer.Option(
-            metavar="fp32|bf16|int8[,…]", help="Without it, all that are quick here; on GPUs fp16 and tf32 too."
+            metavar="fp32|bf16|int8[,…]",
+            help="Arithmetic; without it, all that are quick here. int8 needs --weights; on GPUs there are fp16 and "
+            "tf32 too.",
         ),
     ] = None,
-    stage: Annotated[str, typer.Option(metavar="1|2|3[,…]", help="Where to leave the network.")] = "3",
+    stage: Annotated[
+        str, typer.Option(metavar="1|2|3[,…]", help="The last stage to compute, 1 being the fastest.")
+    ] = "3",
     size: Annotated[
         str, typer.Option(metavar="WxH,…", help="Width and height of pictures in pixels, multiples of 8.")
     ] = "256x256",
@@ -60,12 +75,17 @@ def bench(
     memory: Annotated[
         bool, typer.Option("--memory/--no-memory", help="Measure peak memory, each case in a process of its own.")
     ] = True,
-    device: Annotated[str, typer.Option(help="Where to compute, such as cpu or cuda:1.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, or cuda:1 for the second GPU; `restore` takes a GPU where there is one.")
+    ] = "cpu",
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all figures, as JSON.")] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the seconds per megapixel.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are already there.")] = False,
 ) -> None:
-    """Time every engine, precision and stage against the straightforward way, in turn; Ctrl-C shows what is known."""
+    """Measure how fast this machine restores: seconds per megapixel of each engine and precision.
+
+    They are timed in turn, beside the straightforward way. Ctrl-C prints what is known, and writes no file.
+    """
     from mprnet.bench import Plan, run
     from mprnet.imaging import check_target
 

@@ -13,10 +13,19 @@ from mprnet.errors import ConfigError
 def compare(
     folders: Annotated[
         list[Path],
-        typer.Argument(metavar="BEFORE AFTER", help="Two folders whose pictures have the same names; or more such."),
+        typer.Argument(
+            metavar="BEFORE AFTER",
+            help="Two folders, whose pictures are paired by name without the ending; what is in one alone is left "
+            "out. More pairs may follow.",
+        ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The sheet to write: .png or .jpg.")],
-    cell: Annotated[int, typer.Option(min=16, help="Longer side of a picture on the sheet, in pixels.")] = 480,
+    out: Annotated[
+        Path, typer.Option("--output", "--out", "-o", metavar="OUT", help="The sheet to write: .png or .jpg.")
+    ],
+    cell: Annotated[
+        int,
+        typer.Option(min=16, help="Longest side of a picture on the sheet, in pixels; smaller ones stay as they are."),
+    ] = 480,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a sheet that is already there.")] = False,
 ) -> None:
     """Lay pictures before and after side by side on one sheet."""

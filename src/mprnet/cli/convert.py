@@ -14,8 +14,9 @@ def convert(
     to: Annotated[
         str | None,
         typer.Option(
-            metavar="official|mprnet",
-            help="Form to write; without it, mprnet where OUT ends in .safetensors, otherwise official.",
+            metavar="mprnet|official",
+            help="Form to write: mprnet is ours, official the published one; without it, mprnet where OUT ends in "
+            ".safetensors, otherwise official.",
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT where it exists.")] = False,

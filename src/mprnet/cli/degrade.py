@@ -12,18 +12,27 @@ from mprnet.errors import ConfigError
 
 
 def degrade(
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A folder of clean pictures, or one of them.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="A folder of clean pictures, all in it, or one of them.")
+    ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="OUT", help="Folder in which input/ and target/ are made.")
+        Path,
+        typer.Option("--output", "--out", "-o", metavar="OUT", help="Folder in which input/ and target/ are made."),
     ],
     task: Annotated[str, typer.Option(metavar="derain|deblur|denoise", help="The task that is to undo it.")],
     seed: Annotated[int, typer.Option(help="Another seed draws other rain, blur or noise.")] = 0,
     sigma: Annotated[
         float | None,
-        typer.Option(help="For denoise: white Gaussian noise of exactly this standard deviation, of white = 255."),
+        typer.Option(help="For denoise: white Gaussian noise of exactly this standard deviation, where white is 255."),
     ] = None,
     changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: layers=[2,3]")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a setting: layers=[2,3] (derain), extent_px=[4,8] (deblur), camera_share=1 (denoise); "
+            "docs/degradations.md lists them.",
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pairs that exist, though no INPUT.")] = False,
 ) -> None:

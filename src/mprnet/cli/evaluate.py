@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from mprnet.cli import options
 from mprnet.cli.terminal import plain
 from mprnet.errors import ConfigError
 
@@ -16,13 +17,26 @@ if TYPE_CHECKING:
     from mprnet.evaluation.benchmark import Method, Run
     from mprnet.evaluation.results import Results
 
-_TASKS = "derain|deblur|denoise"
+
+class _Modes(NamedTuple):
+    """How the network restores; the defaults are those of the options."""
+
+    local: bool | str = "auto"
+    ensemble: bool = False
+    scales: int = 1
+    backend: str = "auto"
+    precision: str = "auto"
+    device: str | None = None
+    tile_px: int | None = None
 
 
 def evaluate(
-    data: Annotated[Path, typer.Option(metavar="ROOT", help="The folder of the test set, or of clean pictures.")],
+    data: Annotated[
+        Path,
+        typer.Option(metavar="ROOT", help="The folder of the test set; with --noise, of clean pictures, all in it."),
+    ],
     task: Annotated[
-        str | None, typer.Option(metavar=_TASKS, help="What is undone; a published test set says it itself.")
+        str | None, typer.Option(metavar=options.TASKS, help="What is undone; a published test set says it itself.")
     ] = None,
     dataset: Annotated[
         str | None,
@@ -35,48 +49,59 @@ def evaluate(
     noise: Annotated[
         str | None,
         typer.Option(
-            metavar="SIGMA,…", help="Instead of a test set: white noise of these strengths, of white = 255, is put in."
+            metavar="SIGMA,…",
+            help="Instead of a test set: put in white noise of these standard deviations, where white is 255.",
         ),
     ] = None,
-    weights: Annotated[
-        str | None, typer.Option(metavar="NAME_OR_FILE", help="Other weights than those shipped for the task.")
-    ] = None,
+    weights: options.Weights = None,
     stage: Annotated[str, typer.Option(metavar="1|2|3|all", help="Which stages to measure.")] = "all",
-    local: Annotated[
-        bool | None, typer.Option("--local/--no-local", help="Average over a window as in training, or over all.")
-    ] = None,
-    ensemble: Annotated[bool, typer.Option("--ensemble", help="Mean over flips and rotations.")] = False,
-    scales: Annotated[int, typer.Option(help="Restore at so many sizes, coarse to fine.")] = 1,
-    backend: Annotated[
-        str,
-        typer.Option(metavar="auto|torch|compile|openvino|onnx", help="What computes; auto: the fastest installed."),
-    ] = "auto",
-    precision: Annotated[str, typer.Option(metavar="auto|fp32|tf32|bf16|fp16|int8", help="In which numbers.")] = "auto",
-    tile_px: Annotated[int | None, typer.Option(help="Measure in tiles of this side, not pictures whole.")] = None,
+    local: options.Local = None,
+    ensemble: options.Ensemble = False,
+    scales: options.Scales = 1,
+    backend: options.Backend = "auto",
+    precision: options.Precision = "auto",
+    device: options.Device = None,
+    tile_px: options.TilePx = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="mprnet, or a method without training; several stand side by side."),
+        typer.Option(
+            metavar="NAME",
+            help="mprnet, or a method without training: for noise dct, nlm, wavelet, tv; for blur unsharp, wiener, "
+            "richardson-lucy; for rain median, guided. Given several times, they stand side by side.",
+        ),
     ] = None,
     report: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Folder for the results and the report; without it, evaluation/SET-METHOD here."
+            "--report",
+            "--output",
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Folder for the results and the report; without it, evaluation/SET-METHOD here.",
         ),
     ] = None,
     protocol: Annotated[
-        str | None, typer.Option(metavar="NAME", help="For pairs and noise: how to measure, as for mprnet metrics.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="For pairs and noise: how to measure, as for mprnet metrics; without it rain, gopro (deblur) or rgb "
+            "(denoise).",
+        ),
     ] = None,
-    partial: Annotated[bool, typer.Option("--partial", help="Take a test set that is not complete.")] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="Take a published test set that is not complete.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Measure only the first so many pictures.")] = None,
-    seed: Annotated[int, typer.Option(help="Another one draws other noise.")] = 0,
+    seed: Annotated[int, typer.Option(help="With --noise: another one draws other noise.")] = 0,
     blind: Annotated[
         bool, typer.Option("--blind", help="With --noise: do not tell the other methods how strong it is.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Forget the results that DIR holds.")] = False,
 ) -> None:
-    """Restore a test set, score it as its papers do, and write results.json, results.csv and report.html.
+    """Restore a test set whose originals are known, score it as its papers do, and write a report.
 
-    Interrupted, the same command goes on where it stopped. Under torchrun the processes share the pictures.
+    It writes results.json, results.csv and report.html. Interrupted, the same command goes on where it stopped.
+
+    Under torchrun the processes share the pictures.
     """
     import shlex
     import sys
@@ -91,15 +116,13 @@ def evaluate(
 
     sigmas = _sigmas(noise) if noise is not None else []
     methods = method or ["mprnet"]
-    modes = {
-        "local": "auto" if local is None else local,
-        "ensemble": ensemble,
-        "scales": scales,
-        "backend": backend,
-        "precision": precision,
-        "notice": lambda line: typer.echo(f"mprnet: {plain(line)}", err=True),
-        "tile_px": tile_px,
-    }
+    modes = _Modes("auto" if local is None else local, ensemble, scales, backend, precision, device, tile_px)
+    if "mprnet" not in methods and (weights or stage != "all" or modes != _Modes()):
+        raise ConfigError("there are options for the network; expected --method mprnet among the methods, or none")
+    if not sigmas and (seed or blind):
+        raise ConfigError("--seed and --blind are for --noise, which is not given; leave them out")
+    if partial and (sigmas or dataset == "pairs"):
+        raise ConfigError("--partial is for published test sets; leave it out")
     with shared_work() as processes:
         runs = _runs(data, task, dataset, sigmas, methods, weights, stage, protocol, partial, seed, blind, modes)
         name = runs[0].benchmark.name
@@ -150,7 +173,7 @@ def _runs(
     partial: bool,
     seed: int,
     blind: bool,
-    modes: dict[str, Any],
+    modes: _Modes,
 ) -> list[Run]:
     """Find the test set and the methods; what does not go together is said here."""
     from mprnet.datasets.benchmarks import BENCHMARKS, open_benchmark
@@ -165,15 +188,13 @@ def _runs(
         raise ConfigError(f"--task is {task!r}; expected one of {', '.join(TASKS)}")
     if protocol is not None:
         get_protocol(protocol)
-    if "mprnet" not in methods and (weights or stage != "all"):
-        raise ConfigError("--weights and --stage are for the network; expected --method mprnet among the methods")
     if sigmas:
         if dataset is not None or task not in (None, "denoise"):
             raise ConfigError("--noise makes a test set of its own; expected --task denoise and no --dataset")
         benchmarks = [noisy_set(data, sigma, seed=seed, protocol=protocol) for sigma in sigmas]
     elif dataset == "pairs":
         if task is None:
-            raise ConfigError(f"nothing says what to undo in the pairs; give --task {_TASKS}")
+            raise ConfigError(f"nothing says what to undo in the pairs; give --task {options.TASKS}")
         benchmarks = [paired_set(data, task, protocol)]
     elif dataset is None:
         raise ConfigError(f"nothing says what to measure; give --noise, or --dataset {', '.join(BENCHMARKS)} or pairs")
@@ -194,14 +215,18 @@ def _runs(
     return runs
 
 
-def _network(weights: str | None, task: str, stage: str, modes: dict[str, Any]) -> Method:
+def _network(weights: str | None, task: str, stage: str, modes: _Modes) -> Method:
     from mprnet.evaluation.benchmark import network_method
     from mprnet.restoration import Restorer
     from mprnet.weights import find_weights
 
     name = weights or task
-    restorer = Restorer.from_pretrained(name, task=task, **modes)
+    restorer = Restorer.from_pretrained(name, task=task, notice=_notice, **modes._asdict())  # checked there
     return network_method(restorer, find_weights(name), stage=None if stage == "all" else int(stage))
+
+
+def _notice(line: str) -> None:
+    typer.echo(f"mprnet: {plain(line)}", err=True)
 
 
 def _print(found: Sequence[Results]) -> None:

@@ -7,38 +7,45 @@ from typing import Annotated
 
 import typer
 
+from mprnet.cli import options
 from mprnet.errors import ConfigError
-
-_TASKS = "derain|deblur|denoise"
 
 
 def export(
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="OUT", help="File to write: .onnx, .xml (OpenVINO) or .pt2.")
+        Path,
+        typer.Option("--output", "--out", "-o", metavar="OUT", help="File to write: .onnx, .xml (OpenVINO) or .pt2."),
     ],
     format: Annotated[  # noqa: A002 (the option's name)
         str, typer.Option(metavar="onnx|openvino|torchexport", help="Which program is to read it.")
     ],
     task: Annotated[
-        str | None, typer.Option(metavar=_TASKS, help="Whose shipped weights to export, or what others undo.")
+        str | None, typer.Option(metavar=options.TASKS, help="Whose shipped weights to export, or what others undo.")
     ] = None,
-    weights: Annotated[
-        str | None, typer.Option(metavar="NAME_OR_FILE", help="Other weights than those shipped for the task.")
-    ] = None,
+    weights: options.Weights = None,
     stage: Annotated[
         str, typer.Option(metavar="1|2|3|all", help="Whose picture the file gives; earlier stages are faster.")
     ] = "3",
     precision: Annotated[
-        str, typer.Option(metavar="fp32|fp16|int8", help="Of the weights; int8, for OpenVINO, of all computing.")
+        str,
+        typer.Option(
+            metavar="fp32|fp16|int8",
+            help="fp16: half the size, and onnx and torchexport compute in it; int8: for OpenVINO, a quarter of the "
+            "size, most of the arithmetic in 8 bits, with --calibrate.",
+        ),
     ] = "fp32",
     calibrate: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="For int8: clean pictures, to be degraded as the task undoes it."),
+        typer.Option(
+            metavar="FOLDER", help="For int8: clean pictures, all in the folder, to be degraded as the task undoes it."
+        ),
     ] = None,
-    crops: Annotated[int | None, typer.Option(help="For int8: how many crops of them to calibrate with.")] = None,
+    crops: Annotated[
+        int | None, typer.Option(help="For int8: how many crops of them, 128×128, to calibrate with; 128 without it.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT where it exists.")] = False,
 ) -> None:
-    """Write a network for ONNX, OpenVINO or torch.export, compare it with torch, and keep it if it agrees."""
+    """For programs: write a network for ONNX, OpenVINO or torch.export, and keep it if it agrees with torch."""
     from rich.console import Console
 
     from mprnet.checkpoints import load_checkpoint, read_metadata, task_of
@@ -49,7 +56,7 @@ def export(
     if task is not None and task not in TASKS:
         raise ConfigError(f"--task is {task!r}; expected one of {', '.join(TASKS)}")
     if task is None and weights is None:
-        raise ConfigError(f"nothing says what to export; give --task {_TASKS}, or --weights")
+        raise ConfigError(f"nothing says what to export; give --task {options.TASKS}, or --weights")
     if crops is not None and (calibrate is None or crops < 1):
         raise ConfigError(f"--crops is {crops}; expected 1 or more, beside --calibrate")
     path = find_weights(weights or task or "")
@@ -59,7 +66,7 @@ def export(
     samples = None
     if calibrate is not None:
         if task is None:
-            raise ConfigError(f"{path} does not say what it undoes; give --task {_TASKS} too")
+            raise ConfigError(f"{path} does not say what it undoes; give --task {options.TASKS} too")
         samples = calibration_crops(calibrate, task, count=crops or CROPS)
     with Console(stderr=True).status(f"Exporting {path.name} …"):
         comparisons = export_model(

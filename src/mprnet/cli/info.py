@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 def info(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="NAME_OR_FILE", help="A preset or a weights file; without one, all presets."),
+        typer.Argument(
+            metavar="NAME_OR_FILE",
+            help="lite, derain, deblur or denoise: the networks of that name and what is shipped for it; or a "
+            "weights file. Without one, all networks.",
+        ),
     ] = None,
     size: Annotated[
         str, typer.Option(metavar="WxH", help="Width and height of the picture in pixels, multiples of 8.")
     ] = "256x256",
 ) -> None:
-    """Show hyper-parameters, parameters and multiply-accumulates of a network, stage by stage."""
+    """Show how large a network is and what it costs, stage by stage, and what a weights file says of itself."""
     from rich.console import Console
 
     from mprnet.network import PRESETS

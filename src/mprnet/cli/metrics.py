@@ -11,15 +11,20 @@ from mprnet.cli.terminal import plain
 
 
 def metrics(
-    restored: Annotated[Path, typer.Argument(help="A folder of restored pictures, or one picture.")],
-    target: Annotated[Path, typer.Argument(help="The folder or picture to compare with; pairs go by file name.")],
+    restored: Annotated[
+        Path, typer.Argument(help="A folder of restored pictures, with its subfolders, or one picture.")
+    ],
+    target: Annotated[
+        Path,
+        typer.Argument(help="The folder or picture to compare with; pairs go by path and name, without the ending."),
+    ],
     protocol: Annotated[
         str,
         typer.Option(help="Whose tables to compare with: rain, gopro, hide, realblur, sidd, or rgb for other sets."),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Measure PSNR and SSIM as the papers measure them, picture by picture, and their means."""
+    """Score pictures against the originals they should equal, as the papers do: PSNR in dB, SSIM up to 1."""
     from rich.console import Console
     from rich.progress import track
     from rich.table import Table

@@ -17,16 +17,23 @@ def prepare(
     name: Annotated[str, typer.Argument(metavar=_SETS, help="The set; rain is all four of them.")],
     source: Annotated[Path, typer.Argument(metavar="SRC", help="The folder of the set, or one that holds it.")],
     output: Annotated[Path, typer.Argument(metavar="DST", help="Folder in which input/ and target/ are made.")],
-    crop: Annotated[int | None, typer.Option(help="Side of a crop: 512 for gopro, 256 for sidd.")] = None,
-    overlap: Annotated[int | None, typer.Option(help="For gopro: pixels that crops share, 256.")] = None,
-    count: Annotated[int | None, typer.Option(help="For sidd: crops a picture, 300.")] = None,
-    seed: Annotated[int | None, typer.Option(help="For sidd: another seed draws other crops; 0.")] = None,
+    crop: Annotated[
+        int | None, typer.Option(help="Side of a crop in pixels; without it 512 for gopro, 256 for sidd.")
+    ] = None,
+    overlap: Annotated[
+        int | None, typer.Option(help="For gopro: pixels that neighbouring crops share; 256 without it.")
+    ] = None,
+    count: Annotated[int | None, typer.Option(help="For sidd: how many crops of each picture; 300 without it.")] = None,
+    seed: Annotated[int | None, typer.Option(help="For sidd: another seed draws other crops; 0 without it.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; by default one a processor.")] = None,
     allow_partial: Annotated[
         bool, typer.Option("--partial", help="Take a set that is not the complete one of the paper.")
     ] = False,
 ) -> None:
-    """Cut training crops (gopro, sidd), or gather pairs (rain); run it again to go on where it stopped."""
+    """For training: make a published set ready; run it again to go on where it stopped.
+
+    Of gopro and sidd crops are cut, of the rain sets pairs are gathered.
+    """
     import dataclasses
 
     from rich.console import Console

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
+from mprnet.cli import options
 from mprnet.cli.terminal import plain
 from mprnet.errors import ConfigError
 
@@ -18,87 +19,129 @@ if TYPE_CHECKING:
 
     from mprnet.restoration import Progress
 
-_TASKS = "derain|deblur|denoise"
 _PIPE = "-"
+_WRITTEN, _VIDEOS = "Pictures as they are written", "Videos"
 
 
 def restore(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT", help="Pictures, videos, folders of pictures, quoted patterns, or - for a pipe."
+            metavar="INPUT",
+            help="Pictures (JPEG, PNG, TIFF, WebP, AVIF, GIF, BMP; HEIC with the extra heif), videos (MP4, MOV, MKV, "
+            "WebM; extra video), folders with their subfolders, quoted patterns, or - for a pipe.",
         ),
     ],
     task: Annotated[
-        str | None, typer.Option(metavar=f"{_TASKS}[,…]", help="What to undo; several one after the other.")
+        str | None,
+        typer.Option(
+            metavar="TASK[,…]",
+            help="What to take out: derain (rain), deblur (blur), denoise (noise); with commas, one after the other. "
+            "Needed unless --weights is given.",
+        ),
     ] = None,
     output: Annotated[
         str | None,
         typer.Option(
             "--output",
+            "--out",
             "-o",
             metavar="OUT",
-            help="Folder to write to, a file for a single picture, or -; without it, NAME_restored beside each INPUT.",
+            help="Folder to write to, or a file for a single picture or video, or -; without it, NAME_restored beside "
+            "each INPUT.",
         ),
     ] = None,
-    weights: Annotated[
-        str | None, typer.Option(metavar="NAME_OR_FILE", help="Other weights than those shipped for the task.")
-    ] = None,
+    weights: options.Weights = None,
     stage: Annotated[
-        str, typer.Option(metavar="1|2|3|auto", help="Whose picture to write; earlier stages are faster.")
+        str,
+        typer.Option(
+            metavar="1|2|3|auto",
+            help="The network restores in three stages, each better and slower than the one before; auto: the last one "
+            "within --budget-seconds.",
+        ),
     ] = "3",
     budget_seconds: Annotated[
-        float | None, typer.Option(help="For --stage auto: what one picture, or one video, may take.")
-    ] = None,
-    ensemble: Annotated[
-        bool, typer.Option("--ensemble", help="Mean over flips and rotations: 4 to 8 times slower, a little better.")
-    ] = False,
-    scales: Annotated[
-        int,
+        float | None,
         typer.Option(
-            help="Restore at so many sizes, coarse to fine: 2 or 3 where a large photograph has coarse rain or grain."
+            help="With --stage auto: what one picture, or a whole video, may take, with all its tasks; stage 1 where "
+            "that is too little."
         ),
-    ] = 1,
-    strength: Annotated[float, typer.Option(help="Blend with the input: 0 changes nothing, 1 all.")] = 1.0,
+    ] = None,
+    ensemble: options.Ensemble = False,
+    scales: options.Scales = 1,
+    strength: Annotated[
+        float, typer.Option(help="How much of the restoration to take, 0 (none) to 1 (all); of several tasks, at each.")
+    ] = 1.0,
     compare: Annotated[
-        bool, typer.Option("--compare", help="Write NAME_compare.jpg too, before and after side by side.")
+        bool,
+        typer.Option(
+            "--compare",
+            rich_help_panel=_WRITTEN,
+            help="Write NAME_compare.jpg too, before and after side by side; not of videos.",
+        ),
     ] = False,
     format: Annotated[  # noqa: A002 (the option's name)
-        str | None, typer.Option(help="Format to write, such as png or webp; without it, that of the name.")
+        str | None,
+        typer.Option(
+            rich_help_panel=_WRITTEN,
+            metavar="png|jpg|tif|webp|avif|heic|gif|bmp",
+            help="Format of the pictures to write; without it, that of the name, or in a pipe of what comes in.",
+        ),
     ] = None,
-    quality: Annotated[int | None, typer.Option(help="Of JPEG, WebP, AVIF and HEIF: 1 to 100.")] = None,
+    quality: Annotated[
+        int | None,
+        typer.Option(
+            rich_help_panel=_WRITTEN,
+            help="1 to 100, of JPEG and WebP (95 without it; at 100 WebP loses nothing), AVIF and HEIC (90); others "
+            "take no notice.",
+        ),
+    ] = None,
     subsampling: Annotated[
-        str | None, typer.Option(metavar="4:4:4|4:2:2|4:2:0", help="How finely JPEG, AVIF and HEIF keep colours.")
+        str | None,
+        typer.Option(
+            rich_help_panel=_WRITTEN,
+            metavar="4:4:4|4:2:2|4:2:0",
+            help="How finely JPEG, AVIF and HEIC keep colours; without it 4:4:4, the finest.",
+        ),
     ] = None,
-    local: Annotated[
-        bool | None,
-        typer.Option("--local/--no-local", help="Average over a window as in training, or over all; by itself."),
-    ] = None,
-    tile_px: Annotated[int | None, typer.Option(help="Largest side of a tile; without it, what memory allows.")] = None,
-    backend: Annotated[
-        str,
-        typer.Option(metavar="auto|torch|compile|openvino|onnx", help="What computes; auto: the fastest installed."),
-    ] = "auto",
-    precision: Annotated[
-        str, typer.Option(metavar="auto|fp32|tf32|bf16|fp16|int8", help="In which numbers; auto: what is fast here.")
-    ] = "auto",
-    device: Annotated[str | None, typer.Option(help="Where to compute, such as cpu or cuda:1.")] = None,
+    local: options.Local = None,
+    tile_px: options.TilePx = None,
+    backend: options.Backend = "auto",
+    precision: options.Precision = "auto",
+    device: options.Device = None,
     log: Annotated[
         Path | None, typer.Option(help="One log for everything, instead of mprnet-log.jsonl in the output folder.")
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files that exist, though no INPUT; redo what is done.")
     ] = False,
-    codec: Annotated[str | None, typer.Option(help="Of videos, such as libx264 or ffv1.")] = None,
-    crf: Annotated[int | None, typer.Option(help="Of videos: the encoder's quality, lower is better.")] = None,
+    codec: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=_VIDEOS,
+            metavar="libx264|libvpx-vp9|mpeg4|ffv1",
+            help="Encoder of videos; without it libx264 (mpeg4 where that is missing), libvpx-vp9 for .webm.",
+        ),
+    ] = None,
+    crf: Annotated[
+        int | None,
+        typer.Option(
+            rich_help_panel=_VIDEOS,
+            help="Quality of videos, lower is better: libx264 0 to 51, 17 without it; libvpx-vp9 0 to 63, 24 without "
+            "it.",
+        ),
+    ] = None,
 ) -> None:
-    """Restore photographs and videos: take out rain, blur or noise."""
+    """Take rain, blur or noise out of photographs and videos. Start here.
+
+    What a folder has restored already is skipped, also after Ctrl-C.
+    """
     import sys
 
     from mprnet.network import TASKS
     from mprnet.restoration import PictureOptions, Restorer, restore_files, restore_picture
 
-    options = PictureOptions(
+    chosen = PictureOptions(
         stage=int(stage) if stage.isdecimal() else stage,  # type: ignore[arg-type] # checked there
         budget_seconds=budget_seconds,
         strength=strength,
@@ -115,7 +158,7 @@ def restore(
     if weights is not None and len(names) > 1:
         raise ConfigError("--weights stand for one task, but --task names several; give them one after the other")
     if not names and weights is None:
-        raise ConfigError(f"nothing says what to undo; give --task {_TASKS}, or --weights")
+        raise ConfigError(f"nothing says what to undo; give --task {options.TASKS}, or --weights")
     is_pipe = _PIPE in (*inputs, output)
     if is_pipe and len(inputs) > 1:
         raise ConfigError(f"a pipe takes one picture, but {len(inputs)} inputs are given; give {_PIPE} alone")
@@ -146,13 +189,13 @@ def restore(
                 restorers,
                 sys.stdin.buffer if source == _PIPE else source,
                 sys.stdout.buffer if target == _PIPE else target,
-                options=options,
+                options=chosen,
             )
             return
         bar, watch = _bar()
         with bar:
             report = restore_files(
-                restorers, inputs, output, options=options, codec=codec, crf=crf, log=log, watch=watch
+                restorers, inputs, output, options=chosen, codec=codec, crf=crf, log=log, watch=watch
             )
     except KeyboardInterrupt:
         typer.echo("mprnet: interrupted; what was finished is kept", err=True)

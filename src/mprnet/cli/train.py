@@ -10,14 +10,25 @@ import typer
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A .toml file, or the name of a shipped recipe such as lite-denoise.")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run; by default runs/RECIPE.")] = None,
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="A .toml file, or a shipped recipe: lite-derain, lite-deblur, lite-denoise; paper-derain, "
+            "paper-deblur, paper-denoise, paper-ablation."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--output", "--out", "-o", metavar="OUT", help="Folder of the run; without it runs/RECIPE."),
+    ] = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change an entry: optimization.steps=1000")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where the folder's run stopped.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the folder's run stopped; repeat your --set.")
+    ] = False,
 ) -> None:
-    """Train a network as a recipe says; Ctrl-C stops it so that --resume goes on."""
+    """For researchers: train a network as a recipe says; Ctrl-C stops it so that --resume goes on."""
     from mprnet import training
 
     chosen = training.load_recipe(recipe, changes or ())

@@ -62,10 +62,11 @@ class RecipeData(pl.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             prefetch_factor=4 if data.workers else None,
             worker_init_fn=_leave_stopping_to_the_run,
+            generator=torch.Generator(),  # for seeds that nothing here takes; without it, of the caller's numbers
         )
 
     def val_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(self.validation, batch_size=1)  # type: ignore[arg-type]  # a list is a data set
+        return DataLoader(self.validation, batch_size=1, generator=torch.Generator())  # type: ignore[arg-type]  # a list is a data set
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         if isinstance(batch, MPRNetError):  # as a process that makes crops hands it on
