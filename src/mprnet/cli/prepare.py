@@ -10,11 +10,11 @@ import typer
 from mprnet.cli.terminal import plain
 from mprnet.errors import ConfigError
 
-_SETS = "gopro|sidd|rain|rain14000|rain1800|rain800|rain12"
+_SETS = "gopro|realblur-j|realblur-r|sidd|rain|rain14000|rain1800|rain800|rain12"
 
 
 def prepare(
-    name: Annotated[str, typer.Argument(metavar=_SETS, help="The set; rain is all four of them.")],
+    name: Annotated[str, typer.Argument(metavar=_SETS, help="The set; rain is all four that follow it.")],
     source: Annotated[Path, typer.Argument(metavar="SRC", help="The folder of the set, or one that holds it.")],
     output: Annotated[Path, typer.Argument(metavar="DST", help="Folder in which input/ and target/ are made.")],
     crop: Annotated[
@@ -32,7 +32,7 @@ def prepare(
 ) -> None:
     """For training: make a published set ready; run it again to go on where it stopped.
 
-    Of gopro and sidd crops are cut, of the rain sets pairs are gathered.
+    Of gopro and sidd crops are cut; the pairs of the others are gathered.
     """
     import dataclasses
 

@@ -99,7 +99,7 @@ class RandomCrops:
 Crops = GridCrops | RandomCrops
 
 DEFAULT_CROPS: dict[str, Crops] = {"gopro": GridCrops(), "sidd": RandomCrops()}
-"""SIDD as the published training, GoPro in crops that are read fast and hold several of 256; rain stays whole."""
+"""SIDD as the published training, GoPro in crops that are read fast and hold several of 256; others stay whole."""
 
 
 class Step(NamedTuple):

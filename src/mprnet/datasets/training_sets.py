@@ -1,4 +1,4 @@
-"""The training sets of Table 1 of the paper: 13,712 pairs of rain in four sets, GoPro and SIDD."""
+"""The training sets of the paper: those of Table 1 (13,712 pairs of rain in four sets, GoPro, SIDD), and of Table 4."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mprnet.datasets.benchmarks import GOPRO_LAYOUTS, INPUT_TARGET, RAIN_LAYOUTS
-from mprnet.datasets.layouts import FileItem, Files, Halves, HalvesItem, Item, PictureSet, SetNotFoundError, SetSpec
+from mprnet.datasets.layouts import (
+    FileItem,
+    Files,
+    Halves,
+    HalvesItem,
+    Item,
+    ListFile,
+    PictureSet,
+    SetNotFoundError,
+    SetSpec,
+)
 from mprnet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -28,6 +38,16 @@ def _rain(title: str, count: int, *folders: str, halves: tuple[Halves, ...] = ()
         expected_count=count,
         folders=(title, *folders),
         layouts=(*RAIN_LAYOUTS, Files("{name}_in", "{name}_GT"), *halves),
+    )
+
+
+def _realblur(kind: str) -> TrainingSpec:
+    return TrainingSpec(
+        title=f"RealBlur-{kind}",
+        task="deblur",
+        expected_count=3_758,
+        folders=(f"RealBlur-{kind}", f"RealBlur_{kind}", "RealBlur"),
+        layouts=(ListFile(f"RealBlur_{kind}_train_list.txt"), *INPUT_TARGET),
     )
 
 
@@ -83,6 +103,9 @@ TRAINING_SETS: dict[str, TrainingSpec] = {
         folders=("GoPro", "GOPRO_Large", "GOPRO"),
         layouts=GOPRO_LAYOUTS,
     ),
+    # Of the second setting of Table 4; Table 1 has none of it.
+    "realblur-j": _realblur("J"),
+    "realblur-r": _realblur("R"),
     "sidd": TrainingSpec(
         title="SIDD-Medium",
         task="denoise",
