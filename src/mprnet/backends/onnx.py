@@ -6,6 +6,7 @@ import copy
 import importlib.util
 import logging
 import shutil
+from importlib.metadata import version
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +99,8 @@ class OnnxBackend:
         def load(folder: Path) -> Any:
             return runtime.InferenceSession(folder / "network.onnx", options, providers=["CPUExecutionProvider"])
 
-        name = f"onnx-{graph_key(self._model, size_hw, str(OPSET), str(stages))}"
+        makers = (version(package) for package in ("onnx", "onnxscript"))
+        name = f"onnx-{graph_key(self._model, size_hw, str(OPSET), str(stages), *makers)}"
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.enable_cpu_mem_arena = False  # which would keep what the largest picture took

@@ -234,7 +234,8 @@ class _Run:
             except _FAILURES as failure:  # its times hold
                 self._skipped.append(Skipped(f"{entrant.case}: PSNR", _first_line(failure)))
             else:
-                entrant.psnr_change_db = psnr_db[key] - psnr_db[base]
+                # Both may be infinite, where they give the target itself.
+                entrant.psnr_change_db = 0.0 if psnr_db[key] == psnr_db[base] else psnr_db[key] - psnr_db[base]
 
     def _psnr(self, engine: Engine) -> float:
         """Return the mean over the pairs."""

@@ -135,7 +135,7 @@ def write_frames(
         ConfigError: as `mprnet.imaging.write_image`.
     """
     name, format_ = name_of(target), target_format(target, format)
-    check_quality(quality)
+    check_quality(quality, subsampling)
     if format_ not in HOLD_FRAMES:
         raise ImageError(
             f"{name} cannot be written: {format_} holds no animation; choose {', '.join(sorted(HOLD_FRAMES))}"

@@ -35,6 +35,7 @@ import numpy as np
 from mprnet.errors import ConfigError, MissingExtraError, VideoError
 from mprnet.files import status_of
 from mprnet.imaging.decoding import MAX_PIXELS
+from mprnet.imaging.pixels import to_8_bits
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -52,6 +53,9 @@ _OPEN = {
     "protocol_whitelist": "file",
     "max_pixels": str(MAX_PIXELS),
 }
+
+_FULL_RANGE = 2
+_LOW_WHITE = 255 * 256
 
 _MISSING_SECONDS = 0.25
 """A file that ends by more than this (and two frames) before its header says is truncated."""
@@ -154,6 +158,9 @@ class VideoReader:
             self.rate = Fraction(stream.average_rate or stream.base_rate or 25)
             self.rotation: int = first.rotation
             self.depth: int = max(part.bits for part in first.format.components)
+            # From more than 8 bits of brightness and colour in FFmpeg's narrow range it makes 16 whose white is lower.
+            is_narrow = not first.format.is_rgb and first.format.is_planar and first.color_range != _FULL_RANGE
+            self._white = _LOW_WHITE if is_narrow and len(first.format.components) > 1 else 65535
             self.chroma = _chroma(first.format)
             space = 6 if first.format.is_rgb else first.colorspace  # 6: BT.601, the matrix that FFmpeg takes from RGB
             self.colours: tuple[int, int, int, int] = (
@@ -166,7 +173,7 @@ class VideoReader:
             matrix = first.side_data.get("DISPLAYMATRIX")
             self.matrix = None if matrix is None else tuple(np.frombuffer(bytes(matrix), np.int32)[:9].tolist())
         self.frames, self.duration = _measure(self.path)
-        self._layout = "rgb48le" if deep or self.depth > 8 else "rgb24"
+        self._deep = deep
 
     @property
     def quarter_turns(self) -> int:
@@ -202,8 +209,18 @@ class VideoReader:
                     )
                 last = frame.pts
                 if number > skip:
-                    pixels = frame.reformat(format=self._layout, interpolation=_interpolation()).to_ndarray()
-                    yield VideoFrame(pixels, frame.pts, self.time_base, frame.duration)
+                    yield VideoFrame(self._pixels(frame), frame.pts, self.time_base, frame.duration)
+
+    def _pixels(self, frame: Any) -> Pixels:
+        layout = "rgb48le" if self.depth > 8 else "rgb24"
+        pixels: Pixels = frame.reformat(format=layout, interpolation=_interpolation()).to_ndarray()
+        if self.depth > 8:
+            return _scaled(pixels, 65535, self._white)
+        return pixels.astype(np.uint16) * 257 if self._deep else pixels
+
+    def for_encoder(self, pixels: Pixels) -> Pixels:
+        """Return pixels as FFmpeg takes them for a video like this one: undo what reading does to them."""
+        return _scaled(pixels, self._white, 65535) if self.depth > 8 else to_8_bits(pixels)
 
 
 def choose_encoding(target: PathLike, codec: str | None = None, crf: int | None = None) -> Encoding:
@@ -254,7 +271,8 @@ def write_segment(frames: Iterable[Pixels], path: Path, target: Path, film: Vide
     with _writing(target), av.open(os.path.abspath(path), "w", format="nut") as output:  # noqa: PTH100 (no URL)
         stream = _add_video(output, film, encoding)
         matrix = film.colours[1]
-        for number, pixels in enumerate(frames):
+        for number, restored in enumerate(frames):
+            pixels = film.for_encoder(restored)
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24" if pixels.dtype == np.uint8 else "rgb48le")
             frame = frame.reformat(
                 format=stream.pix_fmt,
@@ -440,6 +458,16 @@ def _chroma(layout: Any) -> str:
         return "420"
     kinds = {(4, 4): "420", (4, 8): "422"}
     return kinds.get((layout.chroma_width(8), layout.chroma_height(8)), "444")
+
+
+def _scaled(pixels: Pixels, white: int, was: int) -> Pixels:
+    """Multiply uint16 pixels so that `was` becomes `white`."""
+    if white == was:
+        return pixels
+    scaled = np.empty_like(pixels)
+    for row, row_scaled in zip(pixels, scaled, strict=True):  # a row at a time: no second picture of 32 bits
+        row_scaled[...] = np.minimum((row.astype(np.uint32) * white + was // 2) // was, 65535)
+    return scaled
 
 
 def _interpolation() -> Any:
