@@ -114,6 +114,9 @@ def test_what_was_used_longest_ago_goes_first_when_the_cache_is_full(folder, mon
     assert [path.name for path in networks.iterdir()] == ["old"]
     prune(0)
     assert list(networks.iterdir()) == []
+    for name, size in (("small", 1), ("large", 300)):  # too large for the cache
+        cached(name, fill(b"x" * size))
+    assert [path.name for path in networks.iterdir()] == ["large"]
 
 
 def test_what_a_user_keeps_in_the_folder_is_never_removed(folder):
@@ -152,10 +155,15 @@ def test_a_fingerprint_tells_networks_apart_by_weights_settings_and_windows(make
     assert fingerprint(local) == fingerprint(make_network())
 
 
-def test_what_is_made_of_a_network_has_another_name_for_another_size_or_version(network):
-    keys = [graph_key(network, None, "1"), graph_key(network, (8, 16), "1"), graph_key(network, None, "2")]
-    assert len(set(keys)) == 3
-    assert graph_key(network, None, "1") == keys[0]
+def test_what_is_made_of_a_network_has_another_name_for_other_weights_windows_sizes_or_versions(make_network):
+    other_weights, local, network = make_network(), make_network(), make_network()
+    with torch.no_grad():
+        next(other_weights.parameters()).mul_(1.001)
+    set_local_pooling(local, 64)
+    keys = [graph_key(each, None, "1") for each in (network, other_weights, local)]
+    keys += [graph_key(network, (8, 16), "1"), graph_key(network, None, "2")]
+    assert len(set(keys)) == 5
+    assert graph_key(make_network(), None, "1") == keys[0]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such bits")

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import importlib.metadata
 import json
 
 import pytest
 import torch
 
 from mprnet.backends import choice, open_backend
-from mprnet.backends.choice import NAME, choose
+from mprnet.backends.choice import NAME, _is_installed, choose
 from mprnet.errors import ConfigError, MissingExtraError
 from mprnet.network import set_local_pooling
 
@@ -20,11 +21,11 @@ def cache(monkeypatch, tmp_path):
 
 
 class Workshop:
-    """Opens engines that take as long as they are told to, and notes which."""
+    """Opens engines that take as long as they are told to, and notes which; all but torch compile in the first run."""
 
-    def __init__(self, monkeypatch, installed=("openvino", "onnx"), **seconds):
+    def __init__(self, monkeypatch, installed=("openvino", "onnx"), compiling=0, **seconds):
         self.opened, self.told = [], []
-        self.now, self.seconds = 0.0, seconds
+        self.now, self.seconds, self.compiling = 0.0, seconds, compiling
         monkeypatch.setattr(choice, "_is_installed", lambda engine: engine in installed)
         monkeypatch.setattr(choice.time, "perf_counter", lambda: self.now)
         monkeypatch.setattr(choice, "choose_precision", lambda asked, _: "bf16" if asked == "auto" else asked)
@@ -33,11 +34,11 @@ class Workshop:
         self.opened.append((name, precision))
         if isinstance(self.seconds[name], Exception):
             raise self.seconds[name]
-        workshop = self
+        workshop, pending = self, [self.compiling] if name != "torch" else []
 
         class Engine:
             def run(self, degraded, stages):
-                workshop.now += workshop.seconds[name]
+                workshop.now += workshop.seconds[name] + (pending.pop() if pending else 0)
 
         return Engine()
 
@@ -59,6 +60,25 @@ def test_the_fastest_engine_is_chosen_measured_once_and_remembered(monkeypatch, 
 
 def test_torch_may_be_the_fastest(monkeypatch, cache, network):
     assert Workshop(monkeypatch, torch=1, openvino=2).choose(network) == ("torch", "bf16")
+
+
+def test_the_time_that_an_engine_compiles_does_not_count(monkeypatch, cache, network):
+    assert Workshop(monkeypatch, compiling=60, torch=2, openvino=1).choose(network) == ("openvino", "bf16")
+
+
+def test_an_engine_is_installed_where_all_its_packages_are(monkeypatch):
+    def version(package):
+        if package not in installed:
+            raise importlib.metadata.PackageNotFoundError(package)
+        return "1.0"
+
+    installed = {"openvino", "onnxruntime", "onnx"}
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert _is_installed("openvino")
+    assert not _is_installed("onnx")
+    installed = {"onnxruntime", "onnx", "onnxscript"}
+    assert not _is_installed("openvino")
+    assert _is_installed("onnx")
 
 
 def test_another_network_precision_or_number_of_threads_is_measured_anew(monkeypatch, cache, make_network):
@@ -152,6 +172,13 @@ def test_auto_asks_and_opens_what_is_chosen(monkeypatch, network):
     monkeypatch.setattr(choice, "choose", lambda model, precision, *_: asked.append(precision) or ("torch", "bf16"))
     backend = open_backend(network, device=CPU)
     assert (backend.name, backend.precision, asked) == ("torch", "bf16", ["auto"])
+
+
+def test_auto_is_torch_on_a_gpu_without_measuring(monkeypatch, network):
+    monkeypatch.setattr(choice, "choose", lambda *_: pytest.fail("it was measured"))
+    device = torch.device("meta")  # which stands for a GPU
+    backend = open_backend(network, device=device)
+    assert (backend.name, backend.precision, backend.device) == ("torch", "fp32", device)
 
 
 def test_what_does_not_go_together_is_one_clear_line(network):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mprnet.backends import open_backend
 from mprnet.backends.cache import LARGEST_BYTES
 from mprnet.backends.compiled import CompiledBackend, prepare_compiler
 from mprnet.backends.eager import TorchBackend
@@ -47,6 +48,28 @@ def test_the_traced_network_gives_the_pictures_of_the_network(network, asked):
     (picture,) = backend.run(degraded, (1,))
     torch.testing.assert_close(picture, expected.stage1, rtol=0, atol=1e-5)
     assert asked == [{"dynamic": None}]
+
+
+def test_it_is_opened_by_its_name_and_says_where_nothing_is_kept(network, asked, cache, monkeypatch):
+    told = []
+    backend = open_backend(network, name="compile", precision="bf16", device=CPU, notice=told.append)
+    assert isinstance(backend, CompiledBackend)
+    assert (backend.name, backend.precision, backend.device, told) == ("compile", "bf16", CPU, [])
+    (cache / "file").touch()
+    monkeypatch.setenv("MPRNET_CACHE", str(cache / "file" / "cache"))
+    monkeypatch.setattr("mprnet.backends.cache._told", set())
+    open_backend(network, name="compile", precision="bf16", device=CPU, notice=told.append)
+    assert len(told) == 1
+    assert "MPRNET_CACHE names another folder" in told[0]
+
+
+def test_a_picture_stays_as_it_is_when_the_next_one_is_computed(network, asked):
+    backend, buffer = CompiledBackend(network, "fp32", CPU), torch.empty(1, 3, 8, 8)
+    backend._network = lambda degraded, stages: tuple(buffer.copy_(degraded) for _ in stages)  # as CUDA graphs do
+    degraded = torch.rand(1, 3, 8, 8)
+    (picture,) = backend.run(degraded, (3,))
+    backend.run(1 - degraded, (3,))
+    assert torch.equal(picture, degraded)
 
 
 def test_the_network_is_traced_in_one_piece_whatever_it_averages_over(network, asked):

@@ -145,7 +145,10 @@ def test_without_the_private_convolutions_the_public_ones_compute(
     monkeypatch.setattr(eager, "_has_packed", lambda _: False)
     network = make_network(scale_orsnetfeats=scale_orsnetfeats)
     degraded = torch.rand(1, 3, 32, 40)
-    (picture,) = TorchBackend(network, precision, CPU).run(degraded, (3,))
+    backend = TorchBackend(network, precision, CPU)
+    kinds = {type(part) for part in backend._network.modules()}
+    assert not {eager.WinogradCAB, WinogradConvolution, PackedCAB, PackedConvolution} & kinds
+    (picture,) = backend.run(degraded, (3,))
     with torch.no_grad():
         assert_close(picture, fold(network)(degraded)[0], WITHIN[precision])
 

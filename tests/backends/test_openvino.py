@@ -144,9 +144,23 @@ except KeyboardInterrupt:
 
 def test_local_windows_are_converted_for_each_size(network, open_it):
     set_local_pooling(network, 32)
-    degraded = torch.rand(2, 3, 64, 72)
-    expected = open_backend(network, name="torch", precision="fp32", device=CPU).run(degraded, (2, 3))
-    torch.testing.assert_close(open_it().run(degraded, (2, 3)), expected, rtol=0, atol=1e-5)
+    backend, reference = open_it(), open_backend(network, name="torch", precision="fp32", device=CPU)
+    for shape in ((2, 3, 64, 72), (1, 3, 72, 64), (2, 3, 64, 72)):
+        degraded = torch.rand(shape)
+        found = backend.run(degraded, (2, 3))
+        torch.testing.assert_close(found, reference.run(degraded, (2, 3)), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("crop_px", [None, 32])
+def test_the_engine_keeps_the_network_that_it_was_opened_with(network, open_it, crop_px):
+    set_local_pooling(network, crop_px)
+    degraded = torch.rand(1, 3, 64, 72)
+    expected = open_backend(network, name="torch", precision="fp32", device=CPU).run(degraded, (1,))
+    backend = open_it()
+    set_local_pooling(network, 16)
+    with torch.no_grad():
+        network.sam12.to_residual.weight.zero_()
+    torch.testing.assert_close(backend.run(degraded, (1,)), expected, rtol=0, atol=1e-5)
 
 
 def test_a_quantized_network_is_read_from_its_file(network, open_it, quantized):

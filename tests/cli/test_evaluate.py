@@ -106,6 +106,29 @@ def test_noise_is_put_into_clean_pictures_for_every_method(command, pairs, weigh
     assert "Methods side by side" in (out / "report.html").read_text(encoding="utf-8")
 
 
+def test_what_decides_the_pictures_reaches_the_runs(command, pairs, weights, tmp_path):
+    arguments = ("evaluate", "--noise", "10", "--data", pairs / "target", "--weights", weights, "--stage", 1)
+    arguments += ("--method", "mprnet", "--method", "dct", "--limit", 1, "--report", tmp_path / "out")
+
+    def runs():
+        network, baseline = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
+        method = network["settings"]["method"]
+        told = [method["ensemble"], method.get("scales", 1), method["tile_px"], baseline["settings"]["method"]["sigma"]]
+        return told, [run["settings"]["noise"]["seed"] for run in (network, baseline)], network["mean"]["input"]
+
+    changed = command(*arguments, "--seed", 3, "--blind", "--ensemble", "--scales", 2, "--tile-px", 128)
+    assert changed.code == 0, changed.err
+    told, seeds, other_noise = runs()
+    assert (told, seeds) == ([True, 2, 128, None], [3, 3])
+    refused = command(*arguments)
+    assert refused.code == 1
+    assert "holds results of another run" in refused.err
+    assert command(*arguments, "--overwrite").code == 0
+    told, seeds, noise = runs()
+    assert (told, seeds) == ([False, 1, None, 10], [0, 0])
+    assert noise != other_noise
+
+
 def test_a_published_set_that_is_not_complete_needs_a_word(command, pairs, weights, tmp_path):
     arguments = ("evaluate", "--dataset", "rain100h", "--data", pairs, "--weights", weights, "--stage", 1)
     refused = command(*arguments, "--report", tmp_path / "out")
@@ -130,7 +153,10 @@ def test_a_published_set_that_is_not_complete_needs_a_word(command, pairs, weigh
         (("--dataset", "pairs", "--task", "derain", "--protocol", "moon"), "unknown protocol 'moon'"),
         (("--dataset", "pairs", "--task", "derain", "--stage", "4"), "--stage is '4'; expected 1, 2, 3 or all"),
         (("--dataset", "pairs", "--task", "derain", "--method", "magic"), "unknown method 'magic'"),
-        (("--dataset", "pairs", "--task", "derain", "--method", "dct", "--weights", "x"), "expected --method mprnet"),
+        (("--dataset", "pairs", "--task", "derain", "--seed", "3"), "--seed and --blind are for --noise"),
+        (("--dataset", "pairs", "--task", "derain", "--blind"), "--seed and --blind are for --noise"),
+        (("--noise", "10", "--partial"), "--partial is for published test sets"),
+        (("--dataset", "pairs", "--task", "derain", "--partial"), "--partial is for published test sets"),
     ],
 )
 def test_what_does_not_go_together_is_one_clear_line(command, pairs, arguments, message):
@@ -138,6 +164,29 @@ def test_what_does_not_go_together_is_one_clear_line(command, pairs, arguments, 
     assert answer.code == 1
     assert message in answer.err
     assert answer.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--weights", "x"),
+        ("--stage", "1"),
+        ("--local",),
+        ("--no-local",),
+        ("--ensemble",),
+        ("--scales", "2"),
+        ("--tile-px", "128"),
+        ("--backend", "torch"),
+        ("--precision", "fp32"),
+        ("--device", "cpu"),
+    ],
+)
+def test_what_is_for_the_network_alone_is_refused_without_it(command, pairs, tmp_path, option):
+    arguments = ("evaluate", "--dataset", "pairs", "--task", "derain", "--data", pairs, "--method", "median")
+    answer = command(*arguments, *option, "--report", tmp_path / "out")
+    reason = "there are options for the network; expected --method mprnet among the methods, or none"
+    assert answer == (1, "", f"mprnet: {reason}\n")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_engine_decides_on_which_device_beside_a_gpu_too(command, pairs, weights, tmp_path, monkeypatch):

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
+from mprnet.backends import fingerprint
 from mprnet.checkpoints import save_checkpoint
 from mprnet.network import MPRNet, MPRNetConfig
 
@@ -138,13 +139,14 @@ def test_several_tasks_follow_each_other(command, folder, monkeypatch):
     seen = []
 
     def restore_pixels(self, pixels, *, out=None, **more):
-        seen.append((self.model.config, pixels.dtype.name))
+        seen.append((fingerprint(self.model), pixels.dtype.name))
         return pixels
 
     monkeypatch.setattr(Restorer, "restore_pixels", restore_pixels)
     assert command("restore", "--task", "denoise,deblur", "a.png").code == 0
-    expected = [Restorer.from_pretrained(task).model.config for task in ("denoise", "deblur")]
-    assert seen == [(config, "uint16") for config in expected]
+    expected = [fingerprint(Restorer.from_pretrained(task).model) for task in ("denoise", "deblur")]
+    assert len(set(expected)) == 2
+    assert seen == [(network, "uint16") for network in expected]
 
 
 def test_what_decides_the_picture_reaches_the_network(command, weights, folder, monkeypatch):
@@ -171,29 +173,45 @@ def test_strength_zero_changes_nothing(command, weights, folder):
 
 
 def test_the_ensemble_and_the_budget_are_taken(command, weights, folder):
-    words = ("restore", "--weights", weights, "a.png", "-o")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)).save("noise.png")
+    words = ("restore", "--weights", weights, "noise.png", "-o")
     assert command(*words, "plain.png").code == 0
     assert command(*words, "mean.png", "--ensemble").code == 0
     assert command(*words, "auto.png", "--stage", "auto", "--budget-seconds", "1e-9").code == 0
     assert command(*words, "first.png", "--stage", "1").code == 0
     assert (folder / "auto.png").read_bytes() == (folder / "first.png").read_bytes()
-    assert (folder / "mean.png").stat().st_size > 0
+    assert (folder / "mean.png").read_bytes() != (folder / "plain.png").read_bytes()
 
 
-def test_before_and_after_are_laid_side_by_side(command, weights, folder):
-    assert command("restore", "--weights", weights, "a.png", "-o", "out", "--compare").code == 0
-    with Image.open("out/a_compare.jpg") as image:
-        assert image.width > 2 * 13
+def test_before_and_after_are_laid_side_by_side(command, weights, folder, monkeypatch):
+    from mprnet.restoration import Restorer
+
+    monkeypatch.setattr(Restorer, "restore_pixels", lambda self, pixels, **more: 255 - pixels)
+    Image.new("RGB", (200, 100), "teal").save("wide.png")
+    assert command("restore", "--weights", weights, "wide.png", "-o", "out", "--compare").code == 0
+    with Image.open("out/wide_compare.jpg") as image:
+        strip = np.asarray(image).astype(int)
+    before, after = (
+        np.flatnonzero((np.abs(strip - colour).max(axis=2) < 20).sum(axis=0) > 80)
+        for colour in ((0, 128, 128), (255, 127, 127))
+    )
+    assert min(len(before), len(after)) > 190
+    assert before.max() < after.min()
 
 
 def test_format_quality_and_subsampling_are_taken(command, weights, folder):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     Image.fromarray(noise).save("noise.png")
     words = ("restore", "--weights", weights, "noise.png", "--format", "jpg", "-o")
-    assert command(*words, "good").code == 0
-    assert command(*words, "small", "--quality", "30", "--subsampling", "4:2:0").code == 0
-    good, small = ((folder / name / "noise.jpg").stat().st_size for name in ("good", "small"))
-    assert small < good / 2
+    asked = {"good": (), "small": ("--quality", "30"), "coarse": ("--subsampling", "4:2:0")}
+    sampling, size = {}, {}
+    for name, options in asked.items():
+        assert command(*words, name, *options).code == 0
+        with Image.open(folder / name / "noise.jpg") as image:
+            sampling[name] = JpegImagePlugin.get_sampling(image)
+        size[name] = (folder / name / "noise.jpg").stat().st_size
+    assert sampling == {"good": 0, "small": 0, "coarse": 2}
+    assert size["small"] < size["good"] / 2
 
 
 PROGRAM = [sys.executable, "-c", "import mprnet.cli; mprnet.cli.main()"]
@@ -303,3 +321,21 @@ def test_what_is_not_for_a_pipe_is_refused(command, weights, folder):
     answer = command("restore", "--weights", weights, "a.png", "-o", "-", "--log", "x.jsonl", "--crf", "20")
     assert answer.code == 1
     assert answer.err == "mprnet: --log and --crf are not for a pipe, which takes one picture; leave them out\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (("--codec", "ffv1"), "codec is ffv1"),
+        (("--crf", "20"), "crf is 20"),
+        (("--codec", "libx264", "--crf", "20"), "codec is libx264 and crf is 20"),
+    ],
+)
+def test_what_is_for_videos_alone_is_refused_without_one(command, weights, folder, options, what):
+    answer = command("restore", "--weights", weights, "a.png", "b.jpg", *options)
+    assert answer == (
+        1,
+        "",
+        f"mprnet: {what}, but no input is a video, and folders stand for their pictures; leave it out\n",
+    )
+    assert sorted(path.name for path in folder.iterdir()) == ["a.png", "b.jpg"]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mprnet.datasets import BENCHMARKS, TRAINING_SETS, open_benchmark, open_training_set
+from mprnet.datasets.layouts import Files
 from mprnet.errors import ConfigError, DataError, ImageError
 from mprnet.evaluation import PROTOCOLS
 from mprnet.imaging import read_image
@@ -44,36 +45,61 @@ def test_the_table_holds_the_counts_of_the_paper_and_protocols_that_exist() -> N
     assert [name for name, spec in BENCHMARKS.items() if spec.protocol is None] == ["dnd"]
     assert TRAINING_SETS["rain"].expected_count == 13_712
     assert (TRAINING_SETS["gopro"].expected_count, TRAINING_SETS["sidd"].expected_count) == (2103, 320)
+    assert {TRAINING_SETS[f"realblur-{kind}"].expected_count for kind in "jr"} == {3758}
+
+
+INPUT_TARGET = [("input/1.jpg", "target/1.png"), ("input/1.jpg", "groundtruth/1.png")]
+
+RAINS = [
+    *INPUT_TARGET,
+    ("rain/rain-1.png", "norain/norain-1.png"),
+    ("rain/X2/norain-1x2.png", "norain/norain-1.png"),
+    ("rain/1.png", "norain/1.png"),
+    ("rainy/rain-1.png", "norain-1.png"),
+    ("rainy/rain-1.png", "gt/norain-1.png"),
+    ("rainy/1.png", "gt/1.png"),
+    ("rainy_image/1_14.jpg", "ground_truth/1.jpg"),
+    ("rainy image/1_14.jpg", "ground truth/1.jpg"),
+    ("rain-1.png", "norain-1.png"),
+]
+
+PAIRS = {
+    **dict.fromkeys(("test100", "rain100h", "rain100l", "test2800", "test1200"), RAINS),
+    "gopro": [
+        ("GOPR0384_11_00/blur/000001.png", "GOPR0384_11_00/sharp/000001.png"),
+        ("GOPR0384_11_00/blur_gamma/000001.png", "GOPR0384_11_00/sharp/000001.png"),
+        *INPUT_TARGET,
+        ("blur/000001.png", "sharp/000001.png"),
+    ],
+    "hide": [("test/test-close-ups/1fromGOPR0950.png", "GT/1fromGOPR0950.png"), *INPUT_TARGET],
+    "realblur-j": INPUT_TARGET,
+    "realblur-r": INPUT_TARGET,
+    "sidd": [*INPUT_TARGET, ("input_crops/1.png", "gt_crops/1.png")],
+    "dnd": [],
+}
+"""A pair of files for each layout of pairs, in their order."""
+
+
+def layouts_of_pairs(name: str) -> list[Files]:
+    return [layout for layout in BENCHMARKS[name].layouts if isinstance(layout, Files)]
+
+
+def test_every_layout_of_pairs_is_tried() -> None:
+    assert {name: len(layouts_of_pairs(name)) for name in BENCHMARKS} == {name: len(PAIRS[name]) for name in PAIRS}
 
 
 @pytest.mark.parametrize(
-    ("name", "files"),
-    [
-        ("rain100h", ("input/1.png", "target/1.png")),
-        ("rain100h", ("input/1.jpg", "groundtruth/1.png")),
-        ("rain100h", ("test/input/1.png", "test/target/1.png")),
-        ("rain100h", ("rain/1.png", "norain/1.png")),
-        ("rain100h", ("rain/rain-1.png", "norain/norain-1.png")),
-        ("rain100h", ("rain/X2/norain-1x2.png", "norain/norain-1.png")),
-        ("rain100l", ("rainy/rain-1.png", "norain-1.png")),
-        ("rain100l", ("rain-1.png", "norain-1.png")),
-        ("test2800", ("rainy_image/1_14.jpg", "ground_truth/1.jpg")),
-        ("gopro", ("test/GOPR0384_11_00/blur/000001.png", "test/GOPR0384_11_00/sharp/000001.png")),
-        ("gopro", ("test/GOPR0384_11_00/blur_gamma/000001.png", "test/GOPR0384_11_00/sharp/000001.png")),
-        ("gopro", ("test/blur/000001.png", "test/sharp/000001.png")),
-        ("hide", ("test/test-close-ups/1fromGOPR0950.png", "GT/1fromGOPR0950.png")),
-        ("hide", ("test/test-long-shot/1fromGOPR0950.png", "GT/1fromGOPR0950.png")),
-        ("sidd", ("val/input_crops/1.png", "val/gt_crops/1.png")),
-    ],
+    ("name", "number"), [(name, number) for name in BENCHMARKS for number, _ in enumerate(layouts_of_pairs(name))]
 )
-@pytest.mark.parametrize("place", ["", "{title}/"])
+@pytest.mark.parametrize("place", ["", "{folder}/", "{split}/"])
 def test_a_pair_is_found_in_every_layout_and_place(
-    tmp_path: Path, save: Callable[..., Path], name: str, files: tuple[str, str], place: str
+    tmp_path: Path, save: Callable[..., Path], name: str, number: int, place: str
 ) -> None:
-    place = place.format(title=BENCHMARKS[name].folders[0])
-    paths = [place + file for file in files]
+    place = place.format(folder=BENCHMARKS[name].folders[0], split=BENCHMARKS[name].splits[0])
+    paths = [place + file for file in PAIRS[name][number]]
     for path in paths:
         save(path)
+    assert len(layouts_of_pairs(name)[number].find(tmp_path / place)) == 1
     found = opened(name, tmp_path)
     assert list(found.values()) == [" ".join(paths)]
     assert re.fullmatch(r"[\w.-]+", next(iter(found)))
@@ -131,14 +157,16 @@ def test_realblur_follows_its_list_and_leaves_training_pictures(
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ("a/gt/gt_1.png a/blur/blur_1.png", "lists 2 pictures that are not there, the first is .*blur_1.png"),
-        ("a/gt/gt_1.png", "entry 1 is not a pair"),
+        (b"a/gt/gt_1.png a/blur/blur_1.png", "lists 2 pictures that are not there, the first is .*blur_1.png"),
+        (b"a/gt/gt_1.png", "entry 1 is not a pair"),
+        (b"a/gt/gt_\xe9.png a/blur/blur_1.png", "cannot be read: 'utf-8' codec can't decode byte 0xe9"),
     ],
 )
-def test_a_list_that_does_not_fit_is_named(tmp_path: Path, content: str, complaint: str) -> None:
-    (tmp_path / "RealBlur_J_test_list.txt").write_text(content)
-    with pytest.raises(DataError, match=f"RealBlur_J_test_list.txt.*{complaint}"):
+def test_a_list_that_does_not_fit_is_named(tmp_path: Path, content: bytes, complaint: str) -> None:
+    (tmp_path / "RealBlur_J_test_list.txt").write_bytes(content)
+    with pytest.raises(DataError, match=f"RealBlur_J_test_list.txt.*{complaint}") as error:
         open_benchmark("realblur-j", tmp_path)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(("name", "rainy"), [("test1200", slice(0, 8)), ("test100", slice(8, 16))])

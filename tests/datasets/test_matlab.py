@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 from typing import TYPE_CHECKING, Any
@@ -70,8 +71,9 @@ def test_a_variable_that_is_not_there_is_named_with_those_that_are(tmp_path: Pat
 def test_a_truncated_file_is_one_line(tmp_path: Path, write: Callable[..., Path], kept: int) -> None:
     path = write(tmp_path / "a.mat", blocks=BLOCKS)
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(DataError, match=r"a\.mat "):
+    with pytest.raises(DataError, match=r"a\.mat cannot be read, or blocks is not what was expected: .") as error:
         MatlabArray(path, "blocks")[0, 0, 0, 0, 0]
+    assert "\n" not in str(error.value)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -81,8 +83,20 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 @WRITERS
 def test_an_index_of_other_axes_is_one_line(tmp_path: Path, write: Callable[..., Path]) -> None:
-    with pytest.raises(DataError, match="blocks is not what was expected"):
+    with pytest.raises(DataError, match=r"a\.mat cannot be read, or blocks is not what was expected: .") as error:
         MatlabArray(write(tmp_path / "a.mat", blocks=BLOCKS[0, 0]), "blocks")[0, 0, 0, 0, 0]
+    assert "\n" not in str(error.value)
+
+
+@WRITERS
+def test_a_file_that_changed_is_read_again(tmp_path: Path, write: Callable[..., Path]) -> None:
+    array = MatlabArray(write(tmp_path / "a.mat", blocks=BLOCKS), "blocks")
+    place = (0, 1, slice(None), slice(None), slice(None))
+    assert np.array_equal(array[place], BLOCKS[place])
+    written = array.path.stat().st_mtime_ns
+    write(array.path, blocks=255 - BLOCKS)
+    os.utime(array.path, ns=(written, written + 10**9))
+    assert np.array_equal(array[place], 255 - BLOCKS[place])
 
 
 @pytest.mark.parametrize("package", ["scipy.io", "h5py"])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -18,7 +18,7 @@ from PIL import Image
 
 import mprnet.datasets.preparation
 from mprnet.datasets import pair_folders, prepare, read_rgb
-from mprnet.datasets.preparation import LOG, GridCrops, RandomCrops, Step
+from mprnet.datasets.preparation import DEFAULT_CROPS, LOG, GridCrops, RandomCrops, Step
 from mprnet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -66,6 +66,10 @@ def test_the_grid_covers_every_pixel_and_overlaps_enough(height: int, width: int
     assert len(set(corners)) == len(corners)
     lefts = sorted({left for _, left in corners})
     assert all(after - before <= 16 - overlap for before, after in itertools.pairwise(lefts))
+
+
+def test_the_defaults_are_those_that_the_documentation_tells() -> None:
+    assert {"gopro": GridCrops(512, 256), "sidd": RandomCrops(256, 300, 0)} == DEFAULT_CROPS
 
 
 def test_gopro_gives_the_16824_crops_of_the_published_training() -> None:
@@ -320,17 +324,41 @@ def test_the_log_names_settings_and_finished_pictures(gopro: Path, tmp_path: Pat
     ]
 
 
-def test_a_worker_that_dies_is_one_line_and_what_was_made_stays(gopro: Path, tmp_path: Path) -> None:
+DEADLY = """
+import os
+import time
+from pathlib import Path
+
+from mprnet.datasets import preparation
+
+class GridCrops(preparation.GridCrops):
+    def corners(self, height, width, name):
+        if name == {name!r}:
+            patience = time.monotonic() + 60
+            while Path({log!r}).read_text().count(chr(10)) < 4 and time.monotonic() < patience:
+                time.sleep(0.01)
+            os._exit(1)
+        return super().corners(height, width, name)
+"""
+"""Once the settings and three pictures are in the log, the process that makes the fourth dies."""
+
+
+def test_a_worker_that_dies_is_one_line_and_what_was_made_stays(
+    gopro: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dying, *others = (f"{scene}-{number:06d}" for scene in SCENES for number in (47, 48))
+    log = tmp_path / "out" / LOG
+    (tmp_path / "deadly_crops.py").write_text(DEADLY.format(name=dying, log=str(log)))
+    monkeypatch.syspath_prepend(tmp_path)  # for the processes, too
+    crops = importlib.import_module("deadly_crops").GridCrops(side_px=16, overlap_px=8)
     with pytest.raises(DataError, match=r"a worker process died.*run again with fewer workers"):
-        prepare(
-            "gopro", gopro, tmp_path / "out", crops=_Deadly(side_px=16, overlap_px=8), workers=2, allow_partial=True
-        )
-    assert (tmp_path / "out" / LOG).is_file()
-
-
-class _Deadly(GridCrops):
-    def corners(self, height: int, width: int, name: str) -> list[tuple[int, int]]:
-        os._exit(1)
+        prepare("gopro", gopro, tmp_path / "out", crops=crops, workers=2, allow_partial=True)
+    assert sorted(line.split("\t")[0] for line in log.read_text().splitlines()[1:]) == others
+    made = contents(tmp_path / "out")
+    assert len(made) == 3 * 2 * 8
+    report = prepare("gopro", gopro, tmp_path / "out", crops=GRID, allow_partial=True)
+    assert (list(report.pictures), report.earlier) == ([dying], 3)
+    assert made.items() <= contents(tmp_path / "out").items()
 
 
 def test_settings_that_make_no_sense_are_refused(gopro: Path, tmp_path: Path) -> None:
@@ -351,3 +379,18 @@ def test_an_output_that_cannot_be_made_is_one_line(gopro: Path, tmp_path: Path) 
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DataError, match="file cannot be prepared: "):
         prepare("gopro", gopro, tmp_path / "file", crops=GRID, allow_partial=True)
+
+
+@pytest.mark.parametrize("kind", ["J", "R"])
+def test_of_realblur_the_pairs_of_its_training_list_are_gathered(
+    kind: str, tmp_path: Path, save: Callable[..., Path]
+) -> None:
+    lines = [f"RealBlur-{kind}/scene001/gt/gt_{n}.png RealBlur-{kind}/scene001/blur/blur_{n}.png" for n in (1, 2)]
+    for path in (*" ".join(lines).split(), f"RealBlur-{kind}/scene230/blur/blur_7.png"):
+        save(f"RealBlur/{path}")
+    (tmp_path / "RealBlur" / f"RealBlur_{kind}_train_list.txt").write_text("\n".join(lines))
+    prepare(f"realblur-{kind.lower()}", tmp_path, tmp_path / "made", allow_partial=True)
+    assert [pair.name for pair in pair_folders(tmp_path / "made")] == ["scene001-blur_1", "scene001-blur_2"]
+    for side, pictures in (("input", "blur"), ("target", "gt")):
+        original = tmp_path / "RealBlur" / f"RealBlur-{kind}" / "scene001" / pictures / f"{pictures}_1.png"
+        assert (tmp_path / "made" / side / "scene001-blur_1.png").read_bytes() == original.read_bytes()

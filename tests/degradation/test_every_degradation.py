@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -61,6 +63,42 @@ def test_the_pictures_of_a_batch_are_treated_differently(degradation, draw, phot
     clean = photograph(batch=1).expand(2, -1, -1, -1)
     first, second = degradation(clean, draw())
     assert not torch.equal(first, second)
+
+
+def light(degraded):
+    return degraded.mean(dim=(1, 2, 3)) - 0.5
+
+
+def strength(degraded):
+    return degraded.std(dim=(1, 2, 3))
+
+
+def coarseness(degraded):
+    return 1 / degraded.diff(dim=3).std(dim=(1, 2, 3))
+
+
+DRIZZLE = Rain(
+    (1, 1), (1, 1), (0.02, 0.02), length_px=(6, 6), sigma_px=(0.5, 0.5), veil_share=0, dry_share=0, linear_share=0
+)
+QUIET = CameraNoise((1e-6, 1e-6), (1e-6, 1e-6), (1, 1), (0.1, 0.1), spread_px=(0.1, 0.1), jpeg_share=0)
+EVEN = FilmGrain((10, 10), (0.5, 0.5), (0, 0), jpeg_share=0)
+
+
+@pytest.mark.parametrize(
+    ("degradation", "measured"),
+    [
+        (replace(DRIZZLE, coverage=(0.4, 4)), light),
+        (replace(DRIZZLE, brightness=(0.01, 0.1)), light),
+        (replace(QUIET, gain=(1e-5, 1e-2)), strength),
+        (replace(QUIET, read=(1e-3, 3e-2)), strength),
+        (replace(EVEN, sigma=(2, 40)), strength),
+        (replace(EVEN, size_px=(0.3, 3)), coarseness),
+    ],
+    ids=["coverage", "brightness", "gain", "read", "sigma", "size"],
+)
+def test_every_picture_of_a_batch_has_its_own_of_a_range(degradation, measured, draw):
+    found = measured(degradation(torch.full((40, 3, 64, 64), 0.5), draw()))
+    assert found.max() > 2.5 * found.min()  # chance alone makes it less than twice
 
 
 @every

@@ -7,6 +7,7 @@ import torch
 
 from mprnet.degradation import CameraNoise, FilmGrain, GaussianNoise, Noise
 from mprnet.degradation.light import to_display, to_linear
+from mprnet.degradation.noise import _demosaick
 from mprnet.errors import ConfigError
 
 GREEN = 1  # the white balance leaves it alone
@@ -164,6 +165,15 @@ def test_the_colour_matrix_amplifies_what_differs_between_colours(draw):
 
 
 def test_every_place_of_the_bayer_pattern_begins_a_picture(draw):
+    sensed = torch.rand(40, 3, 16, 16, generator=draw(5))
+    kept = _demosaick(sensed, draw()) == sensed[..., 2:-2, 2:-2]
+    places = [kept[..., row::2, column::2].all(dim=(2, 3)) for row in (0, 1) for column in (0, 1)]
+    red, green, blue = torch.stack(places).unbind(dim=2)  # whether the colour was measured there: (places, pictures)
+    assert (red.sum(dim=0) == 1).all()
+    assert red.any(dim=1).all()
+    assert torch.equal(blue, red.flip(0))
+    assert torch.equal(green, ~(red | blue))
+
     camera = CameraNoise(gain=(0.01, 0.01), spread_px=(0.1, 0.1), jpeg_share=0)
     noise = camera(grey(0.5, 64, batch=16), draw()) - 0.5
     # Where red was measured its noise is independent of green's neighbours: the strength differs between the places.

@@ -22,6 +22,7 @@ from mprnet.datasets.benchmarks import Benchmark
 from mprnet.datasets.layouts import ItemPictures
 from mprnet.degradation import GaussianNoise
 from mprnet.errors import ConfigError, DataError, ImageError, MissingExtraError
+from mprnet.evaluation.baselines import BASELINES
 from mprnet.evaluation.benchmark import (
     Method,
     Run,
@@ -116,18 +117,21 @@ def test_values_outside_the_range_are_clipped_before_they_are_scored():
 
 
 def test_every_stage_is_scored_and_costed(weights):
-    run = Run(benchmark(2), network(weights))
-    results = evaluate(run)
-    degraded, target = pair(0)
+    degraded, target = odd = pair(0, (25, 33, 3))
+    run = Run(benchmark(0, a=odd, b=pair(1)), network(weights))
+    results, shown = evaluate(run), pictures_of(run, "a")
     restorer = Restorer.from_checkpoint(weights, device="cpu")
     tensor = torch.from_numpy(degraded).permute(2, 0, 1) / 255
     for stage in (1, 2, 3):
         restored = restorer(tensor, stage=stage).permute(1, 2, 0).numpy()
         assert results.images["a"].scores[f"stage{stage}"] == pytest.approx(score(restored, target, "gopro"))
-    costs = stage_costs(CONFIG, (24, 32))
+        assert np.abs(shown[f"stage{stage}"] - 255 * restored).max() < 0.51
+    costs = stage_costs(CONFIG, (32, 40))
     assert [(each.stage, each.parameters, each.macs) for each in results.stages] == costs
     assert all(each.seconds > 0 for each in results.stages)
-    assert set(pictures_of(run, "a")) == {"input", "stage1", "stage2", "stage3", "target"}
+    assert list(shown) == ["input", "stage1", "stage2", "stage3", "target"]
+    assert np.array_equal(shown["input"], degraded)
+    assert np.array_equal(shown["target"], target)
 
 
 def test_one_stage_alone_is_measured_without_the_later_ones(weights):
@@ -404,6 +408,10 @@ def test_results_of_another_quantized_network_are_not_gone_on_from(weights, tmp_
 def test_a_baseline_is_told_the_noise_only_where_it_asks_for_it():
     told, blind = baseline_method("dct", sigma=20.0), baseline_method("dct")
     assert (told.facts["sigma"], blind.facts["sigma"]) == (20.0, None)
+    noisy = pair(0).degraded / np.float32(255)
+    restored = told.restore(noisy)["restored"]
+    assert np.array_equal(restored, BASELINES["dct"](noisy, sigma=20.0))
+    assert not np.array_equal(restored, blind.restore(noisy)["restored"])
     assert baseline_method("unsharp", sigma=20.0).facts["sigma"] is None
     with pytest.raises(ConfigError, match="unknown method 'magic'; expected mprnet, dct"):
         baseline_method("magic")

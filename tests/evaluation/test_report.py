@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 import re
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mprnet.datasets.benchmarks import Benchmark
 from mprnet.datasets.layouts import ItemPictures
@@ -25,7 +28,7 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.words, self.links, self.open = [], [], []
+        self.words, self.links, self.pictures, self.open = [], [], [], []
         self.feed(text)
         self.close()
         assert self.open == []
@@ -34,6 +37,8 @@ class Page(HTMLParser):
         if tag not in VOID:
             self.open.append(tag)
         self.links += [value for key, value in attrs if key in ("src", "href")]
+        if tag == "img":
+            self.pictures.append(dict(attrs))
 
     def handle_startendtag(self, tag, attrs):
         pass
@@ -76,8 +81,7 @@ def results(count=5, *, dataset="gopro", method="mprnet", sigma=None, outputs=("
 
 
 def example():
-    random = np.random.default_rng(0)
-    pictures = [random.integers(0, 255, (60, 80, 3)).astype(np.uint8) for _ in range(3)]
+    pictures = [np.full((60, 80, 3), value, np.uint8) for value in (100, 150, 200)]
     tiles = (
         Tile("input", pictures[0], Score(20.0, 0.5)),
         Tile("restored", pictures[1], Score(28.0, 0.9)),
@@ -100,6 +104,23 @@ def test_the_report_needs_nothing_beside_it(page, tmp_path):
     assert len(links) == 5  # two under the slider, three crops
     assert all(re.match(r"data:image/(png|jpeg);base64,", link) for link in links)
     assert "http" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_every_picture_stands_with_its_label(page):
+    def value(picture):
+        with Image.open(io.BytesIO(base64.b64decode(picture["src"].partition(",")[2]))) as image:
+            return round(np.asarray(image).mean())
+
+    found = page([results()], [example()])
+    assert "worst: <000>" in found.text
+    assert [(each.get("class"), each["alt"], value(each)) for each in found.pictures] == [
+        (None, "restored", 150),
+        ("before", "input", 100),
+        (None, "", 100),
+        (None, "", 150),
+        (None, "", 200),
+    ]
+    assert "input 20.00 dB · 0.5000 restored 28.00 dB · 0.9000 target" in found.text
 
 
 def test_our_row_stands_in_the_paper_s_table_and_changes_its_reductions(page):
@@ -129,12 +150,6 @@ def test_the_stages_are_listed_with_what_they_cost_and_table_7(page):
     assert "3 of 3 stages 30.00 0.9000 3.00 M 3.0 G 0.300" in text
     assert "MPRNet, 2 stages 31.81 – 11.3 M – 0.08" in text
     assert "MPRNet, 2 stages" not in page([results(dataset="hide")]).text
-
-
-def test_the_scores_stand_under_the_pictures(page):
-    text = page([results()], [example()]).text
-    assert "worst: <000>" in text
-    assert "restored 28.00 dB · 0.9000" in text
 
 
 def test_a_mean_over_fewer_pictures_says_so_at_the_top_and_names_what_failed(page):
@@ -175,7 +190,9 @@ def test_pictures_without_ground_truth_have_a_report_too(page):
 
 def test_worst_median_and_best_are_those_of_the_last_output():
     found = results()
-    assert choose(found) == {"worst": "000", "median": "002", "best": "004"}
+    for place, (image, last) in enumerate(zip(found.images.values(), (31.0, 30.0, 34.0, 28.0, 32.0), strict=True)):
+        image.scores.update({"stage1": Score(28.0 - place, 0.9), "stage3": Score(last, 0.9)})
+    assert choose(found) == {"worst": "003", "median": "000", "best": "002"}
     found.images = dict(list(found.images.items())[:1])
     assert choose(found) == {"worst": "000"}
 
@@ -186,25 +203,33 @@ def test_examples_show_every_output_of_one_run_and_every_method_of_several():
             self.name = name
 
         def read(self):
-            return ItemPictures(np.full((60, 80, 3), 100, np.uint8), np.full((60, 80, 3), 120, np.uint8))
+            return ItemPictures(*(np.full((60, 80, 3), value, np.uint8) for value in (100 + int(self.name), 150)))
 
-    def run(name, outputs, sigma=None):
-        method = Method(name, lambda degraded: dict.fromkeys(outputs, degraded + 0.1), outputs)
+    def run(name, added, sigma=None):
+        method = Method(
+            name, lambda degraded: {output: degraded + more / 255 for output, more in added.items()}, tuple(added)
+        )
         noise = None if sigma is None else {"sigma": sigma, "seed": 0}
         items = [Item(f"{index:03d}") for index in range(5)]
         return Run(Benchmark("holiday", "deblur", items, None, "gopro"), method, noise)
 
-    one = examples_of([run("mprnet", ("stage1", "stage3"))], [results()])
+    def shown(example):
+        return [(tile.label, *np.unique(tile.pixels)) for tile in example.tiles]
+
+    one = examples_of([run("mprnet", {"stage1": 10, "stage3": 30})], [results()])
     assert [each.title for each in one] == ["worst: 000", "median: 002", "best: 004"]
-    assert [tile.label for tile in one[0].tiles] == ["input", "stage 1", "stage 3", "target"]
+    assert [shown(each) for each in one] == [
+        [("input", 100 + place), ("stage 1", 110 + place), ("stage 3", 130 + place), ("target", 150)]
+        for place in (0, 2, 4)
+    ]
     assert one[0].tiles[one[0].result].label == "stage 3"
     assert one[0].tiles[1].score == Score(24.0, 0.9)
     both = examples_of(
-        [run(name, ("restored",), 10.0) for name in ("a", "b")],
+        [run(name, {"restored": added}, 10.0) for name, added in (("a", 10), ("b", 20))],
         [results(method=name, sigma=10.0, outputs=("restored",)) for name in ("a", "b")],
     )
     assert [each.title for each in both] == ["σ = 10: 002"]
-    assert [tile.label for tile in both[0].tiles] == ["input", "a", "b", "target"]
+    assert shown(both[0]) == [("input", 102), ("a", 112), ("b", 122), ("target", 150)]
 
 
 def test_charts_hold_a_mark_for_each_value_and_leave_out_the_infinite():
@@ -223,5 +248,12 @@ def test_a_chart_of_nothing_is_nothing():
     assert scatter([], "x", "y") == histogram({"a": [math.inf]}, "x") == curves({"a": []}, "x", "y") == ""
 
 
-def test_a_chart_of_one_value_has_axes():
-    assert "nan" not in scatter([Point("a", 20.0, 20.0)], "x", "y") + histogram({"a": [20.0]}, "x")
+def test_a_chart_of_one_value_has_axes_and_one_mark():
+    one = [
+        scatter([Point("a", 20.0, 20.0)], "x", "y"),
+        histogram({"a": [20.0]}, "x"),
+        curves({"a": [(10, 20.0)]}, "x", "y"),
+    ]
+    for drawn in one:
+        assert "nan" not in drawn
+        assert (drawn.count('class="axis"'), drawn.count("<title>")) == (1, 1)

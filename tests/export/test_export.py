@@ -94,10 +94,23 @@ def test_all_stages_have_names_of_their_own(network, tmp_path):
         torch.testing.assert_close(picture, restored(network, degraded, stage), rtol=0, atol=1e-4)
 
 
+def weights_in(path):
+    """What an exported file holds for weights, as arrays."""
+    if path.suffix == ".onnx":
+        import onnx
+
+        return [onnx.numpy_helper.to_array(weight) for weight in onnx.load(path).graph.initializer]
+    if path.suffix == ".xml":
+        return [op.data for op in core().read_model(path).get_ops() if op.get_type_name() == "Constant"]
+    return [weight.detach().numpy() for weight in torch.export.load(path).state_dict.values()]
+
+
 def test_half_the_bits_are_half_the_weights_and_nearly_the_same_pictures(network, name, tmp_path):
     path = tmp_path / f"network{FORMATS[name].suffix}"
     comparisons = export_model(network, path, format=name, stage=1, precision="fp16")
     assert all(1e-6 < comparison.largest <= BOUNDS["fp16"] for comparison in comparisons)
+    weights = weights_in(path)
+    assert sum(weight.nbytes for weight in weights) < 2.5 * sum(weight.size for weight in weights)
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +182,12 @@ def test_weights_that_lie_beside_the_file_are_kept_unless_overwritten(network, t
         export_model(network, tmp_path / "network.xml", format="openvino", stage=1)
     assert beside.read_text() == "firmware"
     assert list(tmp_path.iterdir()) == [beside]
+    (tmp_path / "network.xml").write_text("a drawing")
+    export_model(network, tmp_path / "network.xml", format="openvino", stage=1, overwrite=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"network.xml", "network.bin"}
+    degraded = torch.rand(1, 3, 16, 24)
+    (picture,) = open_exported(tmp_path / "network.xml")(degraded)
+    torch.testing.assert_close(picture, restored(network, degraded, 1), rtol=0, atol=1e-4)
 
 
 class Evil:

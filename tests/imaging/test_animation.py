@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -102,8 +104,10 @@ def test_a_file_of_one_picture_is_one_frame():
 def test_frames_of_files_with_damage_are_given_up_to_it():
     content = written(frames(), "PNG").getvalue()
     animation = read_frames(io.BytesIO(content[: content.rindex(b"fdAT") + 12]))
+    for made in frames()[:2]:
+        assert np.array_equal(next(animation.frames).picture.pixels, made.picture.pixels)
     with pytest.raises(ImageError) as refused:
-        list(animation.frames)
+        next(animation.frames)
     assert "\n" not in str(refused.value)
 
 
@@ -127,8 +131,9 @@ def test_one_frame_is_decoded_at_a_time(monkeypatch):
 
 def test_between_two_frames_warnings_are_the_callers_again():
     found = read_frames(written(frames(), "GIF")).frames
+    warnings.simplefilter("error")
     next(found)
-    with pytest.warns(UserWarning, match="mine"):
+    with pytest.raises(UserWarning, match="mine"):
         warnings.warn("mine", UserWarning, stacklevel=1)
 
 
@@ -144,12 +149,14 @@ def test_the_picture_for_programs_without_animation_is_no_frame():
 
 
 def test_16_bits_are_rounded_in_frames():
-    deep = [Frame(Picture(one.picture.pixels.astype(np.uint16) * 257), one.duration_ms) for one in frames()]
-    found = list(read_frames(written(deep, "PNG")).frames)
-    assert np.array_equal(found[2].picture.pixels, frame(2).pixels)
+    fine = np.random.default_rng(0).integers(0, 257, (24, 32, 3), np.uint16)
+    deep = [frame(number).pixels * np.uint16(257) + fine for number in range(3)]
+    found = list(read_frames(written([Frame(Picture(pixels), 40) for pixels in deep], "PNG")).frames)
+    for one, pixels in zip(found, deep, strict=True):
+        assert np.array_equal(one.picture.pixels, np.rint(pixels / 257))
 
 
-def test_frames_are_written_whole_or_not_at_all(tmp_path):
+def test_frames_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
     def broken():
         yield frames()[0]
         raise RuntimeError("the network stopped")
@@ -165,6 +172,16 @@ def test_frames_are_written_whole_or_not_at_all(tmp_path):
     with pytest.raises(ImageError, match="has an animation"):
         read_image(tmp_path / "a.gif")
 
+    def save(image, file, *arguments, **options):
+        file.write(b"half")
+        raise OSError("encoder error")
+
+    monkeypatch.setattr(Image.Image, "save", save)
+    with pytest.raises(ImageError, match=r"a\.gif cannot be written: encoder error"):
+        write_frames(frames(), tmp_path / "a.gif", overwrite=True)
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.gif"]
+    assert read_frames(tmp_path / "a.gif").count == 2
+
 
 def test_what_holds_no_animation_is_refused():
     with pytest.raises(ImageError, match="JPEG holds no animation; choose AVIF, GIF, PNG, WEBP"):
@@ -173,6 +190,32 @@ def test_what_holds_no_animation_is_refused():
         written([], "GIF")
     with pytest.raises(ImageError, match="its frames differ in size"):
         written([*frames(), Frame(frame(0, height=20), 10)], "GIF")
+
+
+def test_frames_of_16_bits_are_refused():
+    def chunk(kind, *data):
+        content = kind + b"".join(data)
+        return struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+
+    def control(number):
+        return chunk(b"fcTL", struct.pack(">IIIIIHHBB", number, 4, 3, 0, 0, 1, 25, 0, 0))
+
+    rows = zlib.compress(bytes(3 * (1 + 2 * 4)))
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 3, 16, 0, 0, 0, 0))
+    content += chunk(b"acTL", struct.pack(">II", 2, 0)) + control(0) + chunk(b"IDAT", rows)
+    content += control(1) + chunk(b"fdAT", struct.pack(">I", 2), rows) + chunk(b"IEND")
+    with pytest.raises(ImageError, match="has frames of 16 bits, which is not supported; convert it to 8"):
+        next(read_frames(io.BytesIO(content)).frames)
+
+
+def test_frames_of_several_sizes_are_refused():
+    content = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
+    for left in (0, 1):
+        content += b"," + struct.pack("<HHHHB", left, 0, 1, 1, 0) + b"\2\2\x44\1\0"  # a pixel
+    found = read_frames(io.BytesIO(content + b";")).frames
+    assert next(found).picture.size_hw == (1, 1)
+    with pytest.raises(ImageError, match="has frames of several sizes, which is not supported"):
+        next(found)
 
 
 def test_colours_of_an_avif_are_as_fine_as_asked_for(tmp_path):

@@ -171,8 +171,8 @@ def test_the_16_bits_that_other_programs_write_are_read(suffix, channels):
 
 
 def test_strips_are_joined_without_seams(monkeypatch):
-    monkeypatch.setattr("mprnet.imaging.strips._STRIP_BYTES", 700)
-    monkeypatch.setattr("mprnet.imaging.decoding._STRIP_PIXELS", 90)
+    monkeypatch.setattr("mprnet.imaging.strips._STRIP_BYTES", 850)  # 8 or 4 of the 30 rows
+    monkeypatch.setattr("mprnet.imaging.decoding._STRIP_PIXELS", 110)  # 4 rows
     for depth in (8, 16):
         for format_ in ("PNG", "TIFF"):
             picture = picture_of(depth=depth, alpha=True)
@@ -199,6 +199,8 @@ def test_a_format_of_8_bits_rounds_16(format_):
     found = there_and_back(deep, format_)
     assert found.depth == 8
     assert np.abs(found.pixels - deep.pixels / 257).mean() < 5
+    if format_ in LOSSLESS:
+        assert np.array_equal(found.pixels, np.rint(deep.pixels / 257))
 
 
 def test_an_alpha_channel_that_hides_nothing_is_no_reason_to_refuse():
@@ -227,17 +229,20 @@ def test_profile_and_notes_are_kept_and_the_picture_is_not_turned_again(format_)
     assert notes.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] == (60, 10, 5)
 
 
-@pytest.mark.parametrize("depth", [8, 16])
-@pytest.mark.parametrize("format_", ["PNG", "TIFF", "JPEG", "BMP"])
-def test_how_many_pixels_make_an_inch_is_kept_and_turned(format_, depth):
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_how_many_pixels_make_an_inch_is_turned(orientation):
     turned = Image.Exif()
-    turned[ExifTags.Base.Orientation] = 6
+    turned[ExifTags.Base.Orientation] = orientation
     file = io.BytesIO()
     Image.fromarray(SMOOTH.astype(np.uint8)).save(file, "JPEG", exif=turned.tobytes(), dpi=(300, 150))
     file.seek(0)
-    read = read_image(file)
-    assert read.dpi == (150, 300)
-    picture = replace(picture_of(depth=depth), dpi=read.dpi)
+    assert read_image(file).dpi == ((150, 300) if orientation > 4 else (300, 150))
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("format_", ["PNG", "TIFF", "JPEG", "BMP"])
+def test_how_many_pixels_make_an_inch_is_kept(format_, depth):
+    picture = replace(picture_of(depth=depth), dpi=(150, 300))
     assert there_and_back(picture, format_).dpi == pytest.approx((150, 300), abs=0.02)
 
 
@@ -261,24 +266,27 @@ def test_colours_that_only_code_points_tell_are_refused():
         return plain[:33] + struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + plain[33:]
 
     assert read_image(io.BytesIO(with_cicp(1, 13))).size_hw == (8, 8)
-    with pytest.raises(ImageError, match=r"code points 9 and 16 \(wide gamut or HDR\) without a profile"):
-        read_image(io.BytesIO(with_cicp(9, 16)))
+    for primaries, transfer in ((9, 16), (12, 13), (1, 16), (1, 18)):
+        told = rf"code points {primaries} and {transfer} \(wide gamut or HDR\) without a profile"
+        with pytest.raises(ImageError, match=told):
+            read_image(io.BytesIO(with_cicp(primaries, transfer)))
 
 
+@pytest.mark.parametrize("points", [(12, 13), (1, 16), (1, 18)])
 @pytest.mark.parametrize("profile", [None, PROFILE])
 @pytest.mark.parametrize("format_", ["AVIF", "HEIF"])
-def test_wide_gamut_in_a_box_needs_a_profile(format_, profile):
+def test_wide_gamut_or_hdr_in_a_box_needs_a_profile(format_, profile, points):
     if format_ == "HEIF":
         pytest.importorskip("pillow_heif", reason="needs the extra heif")
     file = io.BytesIO()
     write_image(replace(picture_of(), icc_profile=profile), file, format=format_)
     content = file.getvalue()
     place = content.find(b"colrnclx") + 8
-    wide = content[:place] + struct.pack(">HH", 12, 13) + content[place + 4 :] if place >= 8 else content
+    wide = content[:place] + struct.pack(">HH", *points) + content[place + 4 :] if place >= 8 else content
     if profile is not None:  # beside which an encoder may write no code points
         assert read_image(io.BytesIO(wide)).icc_profile == PROFILE
         return
-    with pytest.raises(ImageError, match="code points 12 and 13"):
+    with pytest.raises(ImageError, match=f"code points {points[0]} and {points[1]}"):
         read_image(io.BytesIO(wide))
 
 
@@ -366,6 +374,25 @@ def test_notes_behind_the_pixels_of_a_png_are_read(depth, alpha, grey):
     picture = read_image(io.BytesIO(content[:-12] + notes + content[-12:]))
     assert picture.size_hw == (26, 30)
     assert b"A camera" in picture.exif
+
+
+def test_notes_that_imagemagick_writes_as_text_are_read():
+    file = io.BytesIO()
+    write_image(picture_of(), file, format="png")
+    content, notes = file.getvalue(), b"Exif\0\0" + exif_of(Make="A camera", Orientation=6)
+
+    def read(numbers):
+        lines = [numbers[start : start + 72] for start in range(0, len(numbers), 72)]
+        text = "\n".join(["", "exif", f"{len(notes):8}", *lines, ""])
+        told = chunk(b"tEXt", b"Raw profile type exif\0" + text.encode())
+        return read_image(io.BytesIO(content[:33] + told + content[33:]))
+
+    found = read(notes.hex())
+    assert found.size_hw == (26, 30)
+    assert b"A camera" in found.exif
+    damaged = read("x" + notes.hex())
+    assert damaged.exif is None
+    assert_same(damaged.pixels, picture_of().pixels)
 
 
 @pytest.mark.parametrize("byteorder", ["<", ">"])
@@ -505,6 +532,7 @@ def test_what_others_print_while_a_tiff_is_decoded_is_heard(monkeypatch, capfd):
     [
         (Image.new("F", (4, 4)), {}, "has floating-point samples"),
         (Image.new("I", (4, 4)), {}, "has (signed samples|samples of kind I)"),
+        (Image.new("L", (4, 4)), {"tiffinfo": {339: 2}}, "has signed samples"),
         (Image.new("LAB", (4, 4)), {}, "has samples of kind LAB"),
         (Image.new("L", (4, 4)), {"save_all": True, "append_images": [Image.new("L", (4, 4))]}, "has several pages"),
     ],

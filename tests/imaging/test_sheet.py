@@ -46,7 +46,9 @@ def test_folders_are_compared_by_name(tmp_path: Path) -> None:
     out = tmp_path / "new" / "sheet.png"
     compare([(tmp_path / "rainy", tmp_path / "dry")], out)
     pixels = read_image(out).pixels
-    assert (pixels == 200).all(axis=2).sum() >= 2400
+    before, after = (np.flatnonzero((pixels == value).all(axis=2).sum(axis=0) >= 40) for value in (200, 90))
+    assert len(before) == len(after) == 60
+    assert before.max() < after.min()
     assert not (pixels == 10).all(axis=2).any(), "a picture without partner is left out"
     with pytest.raises(ImageError, match="exists"):
         compare([(tmp_path / "rainy", tmp_path / "dry")], out)

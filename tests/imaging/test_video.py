@@ -61,14 +61,34 @@ def test_colours_are_read_as_they_are_tagged(range_, matrix, make_clip):
 def test_ten_bits_are_read_as_sixteen(make_clip):
     film = VideoReader(make_clip(layout="yuv420p10le"))
     assert film.depth == 10
-    assert next(iter(film)).pixels.dtype == np.uint16
+    first = next(iter(film))
+    assert first.pixels.dtype == np.uint16
+    assert np.abs(first.pixels[16, 30:] / 257 - RAMP[30:]).max() < 8
 
 
 def test_sixteen_bits_can_be_asked_for(make_clip):
     path = make_clip()
     deep, plain = next(iter(VideoReader(path, deep=True))), next(iter(VideoReader(path)))
     assert deep.pixels.dtype == np.uint16
-    assert np.abs(deep.pixels / 257 - plain.pixels).max() < 3
+    assert np.array_equal(deep.pixels, plain.pixels.astype(int) * 257)
+
+
+@pytest.mark.parametrize(("layout", "lumas"), [("yuv420p", {235, 16}), ("yuv420p10le", {940, 64})])
+@pytest.mark.parametrize("deep", [False, True])
+def test_white_is_white_and_black_is_black_on_the_way_in_and_out(layout, lumas, deep, make_clip, tmp_path):
+    av = pytest.importorskip("av", reason="videos need PyAV: pip install 'mprnet[video]'")
+    film = VideoReader(make_clip("clip.mkv", codec="ffv1", options={}, layout=layout), deep=deep)
+    kind = next(iter(film)).pixels.dtype
+    frames = [np.full((32, 48, 3), value, kind) for value in (np.iinfo(kind).max, 0)]
+    segment, target, encoding = tmp_path / "segment.nut", tmp_path / "flat.mkv", choose_encoding("flat.mkv", "ffv1")
+    video.write_segment(frames, segment, target, film, encoding)
+    with av.open(str(segment)) as container:
+        planes = [frame.to_ndarray()[:32].ravel() for frame in container.decode(video=0)]
+    assert [set(plane[: 32 * 48].tolist()) for plane in planes] == [{max(lumas)}, {min(lumas)}]
+    times = video.Times([0, 512], [512, 512])
+    video.join_segments([(segment, times)], target, target, film, encoding)
+    read = [frame.pixels for frame in VideoReader(target, deep=deep)]
+    assert all(np.array_equal(ours, frame) for ours, frame in zip(read, frames, strict=True))
 
 
 def test_an_odd_sized_video_is_read(make_clip):

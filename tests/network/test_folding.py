@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from mprnet.network import MPRNet, MPRNetConfig, fold, set_local_pooling
+from mprnet.network import MPRNet, MPRNetConfig, fold, folding, set_local_pooling
 from mprnet.network.blocks import Upsample
 from mprnet.network.folding import Climb, Convolution, FoldedDecoder, FoldedEncoder, Merge
 from mprnet.network.mprnet import join_top_bottom, split_top_bottom
@@ -78,7 +78,9 @@ def test_a_decoder_narrows_before_it_upsamples():
 
 @pytest.mark.parametrize("config", [TINY, BIASED])
 @torch.no_grad()
-def test_a_climb_of_encoder_and_decoder_is_one_convolution_each_and_one_upsampling_a_level(config):
+def test_a_climb_of_encoder_and_decoder_is_one_convolution_each_and_one_upsampling_a_level(config, monkeypatch):
+    doubled, double = [], folding._double
+    monkeypatch.setattr(folding, "_double", lambda features: doubled.append(features) or double(features))
     orsnet, encoded, features = build(config).orsnet, scales(1), noise(1, config.orsnet_width, 16, 24)
     decoded = Scales(*(level.flip(1) for level in encoded))
     for level in range(3):
@@ -87,6 +89,8 @@ def test_a_climb_of_encoder_and_decoder_is_one_convolution_each_and_one_upsampli
         expected = features + from_encoder(encoded[level]) + from_decoder(decoded[level])
         assert_close(climb(encoded[level], decoded[level], features.clone()), expected)
         assert sum(isinstance(part, Convolution) for part in climb.modules()) == 2
+        assert len(doubled) == level
+        doubled.clear()
 
 
 @torch.no_grad()
@@ -128,18 +132,22 @@ def test_only_the_pictures_that_are_asked_for_come_and_in_that_order():
         assert all(torch.equal(picture, all_three[stage - 1]) for picture, stage in zip(pictures, stages, strict=True))
 
 
+STAGE_1 = {"shallow1", "encoder1", "decoder1", "sam12"}
+
+
 @pytest.mark.parametrize(
-    ("stages", "unused"), [((1,), {"sam12.to_mask", "merge12", "orbs"}), ((1, 2), {"sam23.to_mask", "orbs"})]
+    ("stages", "used"), [((1,), STAGE_1), ((1, 2), STAGE_1 | {"shallow2", "merge12", "encoder2", "decoder2", "sam23"})]
 )
 @torch.no_grad()
-def test_an_early_exit_computes_nothing_of_what_follows(stages, unused):
+def test_an_early_exit_computes_nothing_of_what_follows(stages, used):
     network, ran = fold(build()), set()
     for name, module in network.named_modules():
         if isinstance(module, Convolution):
             module.register_forward_hook(lambda *_, name=name: ran.add(name))
     network(noise(1, 3, 8, 8), stages)
-    assert ran
-    assert not [name for name in ran if name.startswith(tuple(unused))]
+    assert {name.partition(".")[0] for name in ran} == used
+    last_sam = {1: "sam12", 2: "sam23"}[max(stages)]
+    assert {name for name in ran if name.startswith(last_sam)} == {f"{last_sam}.to_residual"}
 
 
 @torch.no_grad()

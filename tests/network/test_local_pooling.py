@@ -184,6 +184,13 @@ def test_bfloat16_follows_float32():
         torch.testing.assert_close(found.float(), wanted, rtol=0, atol=0.05)
 
 
+def test_windows_of_a_wide_bfloat16_field_lie_where_they_do_in_float32():
+    features, window = noise(1, 2, 16, 512).bfloat16(), Window(12, 13, 2)  # bfloat16 has no odd number above 256
+    means = window.mean(features)
+    assert means.dtype == torch.bfloat16
+    torch.testing.assert_close(means.float(), window.mean(features.float()), rtol=0, atol=0.01)
+
+
 @pytest.mark.parametrize("crop_px", [0, -8, 12, 64.0, True])
 def test_an_impossible_crop_is_named(model, crop_px):
     with pytest.raises(ConfigError, match=f"crop_px is {crop_px}; expected a multiple of 8"):

@@ -139,6 +139,7 @@ def test_the_digest_is_the_same_for_the_same_settings_and_another_for_others(mak
         digest([elsewhere]),
         digest(options=replace(options, stage=2)),
         digest(options=replace(options, stage="auto", budget_seconds=1)),
+        digest(options=replace(options, stage="auto", budget_seconds=2)),
         digest(options=replace(options, strength=0.5)),
         digest(options=replace(options, quality=80)),
         digest(options=replace(options, subsampling="4:2:0")),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import psutil
 import pytest
 import torch
 
@@ -22,8 +23,13 @@ def write(root, **files):
         path.write_text(text)
 
 
-def test_there_is_some_memory_and_not_more_than_the_machine_has():
-    assert 2**20 < free_bytes(torch.device("cpu")) < 2**60
+def test_there_is_some_memory_and_not_more_than_the_machine_and_the_control_group_have(monkeypatch):
+    cpu = torch.device("cpu")
+    assert free_bytes(cpu) > 2**20
+    monkeypatch.setattr("mprnet.restoration.memory._free_of_control_group", lambda root: 2**63)
+    assert 2**20 < free_bytes(cpu) <= psutil.virtual_memory().total
+    monkeypatch.setattr("mprnet.restoration.memory._free_of_control_group", lambda root: 1000)
+    assert free_bytes(cpu) == 1000
 
 
 def test_the_strictest_control_group_counts_and_what_files_left_behind_is_free(tmp_path):
@@ -63,15 +69,19 @@ def test_a_tile_is_what_fits_and_neither_too_small_nor_too_large():
     [
         MemoryError(),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
-        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] can't allocate memory"),
         RuntimeError("std::bad_alloc"),
+        RuntimeError("bad allocation"),
         RuntimeError("posix_memalign failed:Cannot allocate memory (12)"),
         RuntimeError("could not create a primitive"),
+        RuntimeError("could not create a memory object"),
         RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
     ],
 )
 def test_too_little_memory_is_recognised(error):
-    with pytest.raises(OutOfMemory, match=r"memory|Allocator|bad_alloc|ALLOC_FAILED|primitive"), watched():
+    with pytest.raises(OutOfMemory, match=r"memory|bad.alloc|ALLOC_FAILED|primitive"), watched():
         raise error
 
 

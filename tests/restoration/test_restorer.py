@@ -332,12 +332,16 @@ def test_no_more_than_a_tile_reaches_the_network_and_a_strip_the_canvas(make_net
 # Strength, ensemble, time, memory
 
 
-def test_strength_blends_with_the_input(restorer):
+def test_strength_blends_with_the_input(make_network, restorer):
     picture = torch.rand(3, 20, 17)
     full, half = restorer(picture), restorer(picture, strength=0.5)
     torch.testing.assert_close(half, (full + picture) / 2, rtol=0, atol=1e-5)
     pixels = random_pixels(20, 17, 3)
     assert np.array_equal(restorer.restore_pixels(pixels, strength=1), restorer.restore_pixels(pixels))
+    dark = brighten(Restorer(make_network()), lambda tile: tile / 3)
+    for dtype in (np.uint8, np.uint16):
+        pixels = random_pixels(20, 17, 3, dtype=dtype)
+        assert np.array_equal(dark.restore_pixels(pixels, strength=0.5), np.rint((pixels + pixels / 3) / 2))
 
 
 def test_strength_zero_is_the_input_and_runs_nothing(make_network, spy):
@@ -455,13 +459,24 @@ def test_the_tile_follows_the_memory_that_is_free(make_network, monkeypatch):
     tiles = []
     restorer = brighten(Restorer(make_network()), lambda tile: tiles.append(max(tile.shape[2:])) or tile)
     pixels = random_pixels(600, 600, 3)
-    for free, largest in ((2**40, 600), (2**27, 512), (0, 128)):
+    per_px = restorer.backend.bytes_per_pixel(3)
+    for free, side in ((2**40, 600), (2 * 200**2 * per_px, 200), (0, 128)):
         tiles.clear()
         monkeypatch.setattr("mprnet.restoration.restorer.free_bytes", lambda _, free=free: free)
         assert np.array_equal(restorer.restore_pixels(pixels), pixels)
-        assert max(tiles) <= largest
-        assert len(set(tiles)) == 1
-    assert len(tiles) > 25
+        assert set(tiles) == {side}
+
+
+def test_the_tiles_of_a_batch_share_the_memory_that_is_free(make_network, monkeypatch):
+    tiles = []
+    restorer = brighten(Restorer(make_network()), lambda tile: tiles.append(tuple(tile.shape)) or tile)
+    free = 2 * 400**2 * restorer.backend.bytes_per_pixel(3)
+    monkeypatch.setattr("mprnet.restoration.restorer.free_bytes", lambda _: free)
+    batch = torch.rand(4, 3, 400, 400)
+    for count, side in ((1, 400), (4, 176)):  # of four 200 would fit, and three tiles of 176 reach
+        tiles.clear()
+        restorer(batch[:count])
+        assert set(tiles) == {(count, 3, side, side)}
 
 
 def test_too_little_memory_halves_the_tile_and_loses_nothing(make_network):
@@ -573,3 +588,27 @@ def test_a_gpu_that_torch_has_no_code_for_is_left_alone(make_network, tmp_path, 
         "the GPU is left alone, since torch cannot use it: CUDA error: no kernel image is available for execution on "
         "the device"
     ]
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "device"),
+    [
+        ("auto", "auto", "cuda"),
+        ("torch", "fp16", "cuda"),
+        ("compile", "auto", "cuda"),
+        ("openvino", "auto", "cpu"),
+        ("onnx", "auto", "cpu"),
+        ("auto", "int8", "cpu"),
+    ],
+)
+def test_what_processors_alone_compute_goes_there_although_there_is_a_gpu(
+    make_network, tmp_path, monkeypatch, backend, precision, device
+):
+    class Asked(Restorer):
+        def __init__(self, model, *, device, **_):
+            self.device = device
+
+    save_checkpoint(make_network(), tmp_path / "a.safetensors")
+    monkeypatch.setattr("mprnet.restoration.restorer._has_gpu", lambda notice: True)
+    asked = Asked.from_pretrained(tmp_path / "a.safetensors", backend=backend, precision=precision)
+    assert asked.device == device

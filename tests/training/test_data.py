@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from mprnet.datasets import PictureSource
+from mprnet.datasets import Growth, PictureSource
 from mprnet.datasets.batches import PairSource
 from mprnet.degradation import Rain, RainLayers
 from mprnet.errors import DataError, MPRNetError
@@ -52,6 +54,23 @@ def test_a_missing_folder_is_named_at_once(tiny, change):
     assert "\n" not in str(error.value)
 
 
+def test_the_batches_are_made_as_the_recipe_says(tiny):
+    changes = ["data.batch=3", "data.crop_px=24", "data.cache_mib=7", "seed=5"]
+    changes += ["data.growth=[{ step = 2, crop_px = 32, batch = 1 }]"]
+    batches = RecipeData(load_recipe(tiny, changes)).train_dataloader().dataset
+    assert (batches.batch, batches.crop_px, batches.cache_mib, batches.seed) == (3, 24, 7, 5)
+    assert batches.growth == (Growth(2, 32, 1),)
+
+
+def test_the_seed_decides_the_batches(tiny):
+    def first(seed):
+        return next(iter(RecipeData(load_recipe(tiny, [f"seed={seed}"])).train_dataloader()))
+
+    for one, again, other in zip(first(1), first(1), first(2), strict=True):
+        assert torch.equal(one, again)
+        assert not torch.equal(one, other)
+
+
 def test_batches_are_crops_of_the_recipe_s_size(tiny):
     degraded, target = next(iter(RecipeData(load_recipe(tiny)).train_dataloader()))
     assert degraded.shape == target.shape == (2, 3, 16, 16)
@@ -89,11 +108,13 @@ def test_a_validation_pair_of_two_sizes_is_named_at_once(tiny, pairs):
         RecipeData(load_recipe(tiny, [f"validation={{pairs='{pairs}'}}"]))
 
 
-def test_validation_pictures_do_not_depend_on_the_seed_or_on_one_another(tiny, data):
+def test_validation_pictures_do_not_depend_on_the_seed_or_on_one_another(tiny, data, tmp_path):
     def pictures(*changes):
         return RecipeData(load_recipe(tiny, list(changes))).validation
 
     one, other = pictures("seed=1"), pictures("seed=2")
     for (degraded, _), (again, _) in zip(one, other, strict=True):
         assert torch.equal(degraded, again)
-    assert torch.equal(pictures("validation.count=1")[0][0], one[0][0])
+    shutil.copy(data / "unseen" / "1.png", tmp_path)
+    [(alone, _)] = pictures(f"validation.clean={tmp_path.as_posix()}")
+    assert torch.equal(alone, one[1][0])

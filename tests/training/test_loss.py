@@ -106,9 +106,12 @@ def test_every_stage_counts_once_and_the_edges_by_their_weight():
     torch.testing.assert_close(once, without_edges + EDGE_WEIGHT * edges)
 
 
-def test_the_loss_is_computed_in_float32_under_autocast():
+def test_the_loss_is_computed_in_float32_under_autocast_and_of_16_bits():
     restored, target = picture(1, 1, 3, 32, 32), picture(2, 1, 3, 32, 32)
     exact = restoration_loss([restored], target)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert restoration_loss([restored], target) == exact
-    assert restoration_loss([restored.bfloat16()], target).dtype == torch.float32
+    half, half_target = restored.bfloat16(), target.bfloat16()
+    loss = restoration_loss([half], half_target)
+    assert loss.dtype == torch.float32
+    assert loss == restoration_loss([half.float()], half_target.float())

@@ -45,7 +45,26 @@ def test_a_loss_far_above_what_it_was_stops_the_run(tmp_path, monkeypatch, jump,
 def test_the_first_losses_may_differ_much(tmp_path, monkeypatch):
     network = MPRNet(MPRNetConfig(n_feat=8, scale_unetfeats=4, scale_orsnetfeats=4, num_cab=1))
     training = RestorationModule(network, Optimization(), tmp_path)
-    losses = [0.001, 0.5, 0.1]
+    losses = [0.001, *[0.01] * 38, 0.5, 0.1]
     monkeypatch.setattr("mprnet.training.module.restoration_loss", lambda *_: torch.tensor(losses.pop(0)))
-    for _ in range(3):
+    for _ in range(41):
         training.training_step(tuple(torch.rand(2, 1, 3, 16, 16)), 0)
+
+
+SECOND = ("shallow2", "csff12", "merge12", "encoder2", "decoder2", "sam23")
+LAST = ("shallow3", "merge23", "orsnet", "tail")
+
+
+@pytest.mark.parametrize(
+    ("stages", "later"),
+    [
+        (1, ("sam12.to_features", "sam12.to_mask", *SECOND, *LAST)),
+        (2, ("sam23.to_features", "sam23.to_mask", *LAST)),
+        (3, ()),
+    ],
+)
+def test_what_later_stages_alone_use_is_frozen(tmp_path, stages, later):
+    network = MPRNet(MPRNetConfig(n_feat=8, scale_unetfeats=4, scale_orsnetfeats=4, num_cab=1))
+    RestorationModule(network, Optimization(stages=stages), tmp_path)
+    frozen = [name for name, parameter in network.named_parameters() if not parameter.requires_grad]
+    assert frozen == [name for name, _ in network.named_parameters() if name.startswith(later)]

@@ -80,13 +80,14 @@ def test_a_validation_is_a_line(trainer):
     assert text.getvalue() == "step 4/9  validation  psnr_db 31.250  stage1_psnr_db 29.500\n"
 
 
-def test_a_terminal_gets_a_bar_that_ends_with_the_run(trainer, clock):
+@pytest.mark.parametrize(("end", "why"), [("on_train_end", ()), ("on_exception", (RuntimeError(),))])
+def test_a_terminal_gets_a_bar_that_ends_with_the_run(trainer, clock, end, why):
     text = io.StringIO()
     shown = ShownProgress(10, console=Console(file=text, force_terminal=True, width=120))
     shown.on_train_start(trainer, MODULE)
     clock.seconds += 1
     train_a_step(shown, trainer, loss=0.25)
-    shown.on_exception(trainer, MODULE, RuntimeError())
+    getattr(shown, end)(trainer, MODULE, *why)
     assert "1/10" in text.getvalue()
     assert "loss 0.2500" in text.getvalue()
     assert text.getvalue().count("\x1b[?25h") == 1  # the cursor is back

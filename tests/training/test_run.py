@@ -318,12 +318,45 @@ def test_a_run_may_begin_with_widened_weights(tiny, tmp_path):
 def test_training_leaves_the_caller_s_random_numbers_and_signals_alone(tiny, tmp_path):
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     torch.manual_seed(7)
-    run._network(training.load_recipe(tiny))
-    drawn = torch.rand(1)
-    torch.manual_seed(7)
-    assert drawn == torch.rand(1)
+    before = torch.get_rng_state()
     train(training.load_recipe(tiny, ["optimization.steps=1"]), tmp_path / "run")
+    assert torch.equal(torch.get_rng_state(), before)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+
+
+def test_the_seed_decides_the_first_weights(tiny):
+    one, again, other = (run._network(training.load_recipe(tiny, [f"seed={seed}"])).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(value, again[name]) for name, value in one.items())
+    assert not torch.equal(one["tail.weight"], other["tail.weight"])
+
+
+def test_the_precision_is_that_of_the_recipe(tiny, tmp_path, capsys):
+    first = {}
+    for precision, shown in (("bf16", "bf16-mixed"), ("fp32", "32-true")):
+        changes = [f"optimization.precision={precision}", "optimization.steps=1"]
+        train(training.load_recipe(tiny, changes), tmp_path / precision)
+        assert capsys.readouterr().out.splitlines()[0].endswith(f", {shown}")
+        first[precision] = losses(tmp_path / precision)[1]
+    assert first["bf16"] != first["fp32"]
+    assert first["bf16"] == pytest.approx(first["fp32"], rel=0.05)
+
+
+def test_the_gradient_is_cut_to_the_norm_of_the_recipe_and_left_alone_at_0(tiny, tmp_path, monkeypatch):
+    norms = []
+    original = module.RestorationModule.configure_gradient_clipping
+
+    def measured(self, *arguments, **named):
+        original(self, *arguments, **named)
+        gradients = [parameter.grad.flatten() for parameter in self.parameters() if parameter.grad is not None]
+        norms.append(float(torch.cat(gradients).norm()))
+
+    monkeypatch.setattr(module.RestorationModule, "configure_gradient_clipping", measured)
+    for norm in ("1e-4", "0"):
+        changes = [f"optimization.clip_norm={norm}", "optimization.steps=1"]
+        train(training.load_recipe(tiny, changes), tmp_path / norm)
+    cut_to, free = norms
+    assert cut_to == pytest.approx(1e-4, rel=0.05)
+    assert free > 1e-3
 
 
 def test_a_folder_with_a_run_is_not_overwritten(finished, tiny):

@@ -6,8 +6,8 @@ import copy
 import importlib.util
 import logging
 import shutil
-from importlib.metadata import version
 import warnings
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import torch

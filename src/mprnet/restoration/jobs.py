@@ -171,7 +171,7 @@ class _Run:
         self._outcomes: list[Outcome] = []
         given = [f"{name} is {value}" for name, value in encoding._asdict().items() if value is not None]
         if given and entries and not any(is_video(entry.source) for entry in entries):
-            raise ConfigError(f"{' and '.join(given)}, but nothing here is a video; leave it out")
+            raise ConfigError(f"{' and '.join(given)}, but no input is a video, and folders stand for their pictures; leave it out")
         places = sorted({place for entry in entries if (place := self._place_of_log(entry))})
         settings = settings_of(restorers, options, **encoding._asdict()) if places else {}
         self._digests = self._two_digests() if places else ("", "")
