@@ -12,7 +12,9 @@ from PIL import Image
 from mprnet.bench import Plan, engines, measurement, run
 from mprnet.bench.memory import Alone, peak_memory
 from mprnet.bench.straightforward import Straightforward
+from mprnet.checkpoints import save_checkpoint
 from mprnet.errors import ConfigError, DataError, MissingExtraError
+from mprnet.network import MPRNetConfig, build
 from mprnet.restoration.memory import OutOfMemory
 
 QUICK = {"backends": ("torch",), "precisions": ("fp32",), "sizes_hw": ((32, 32),), "runs": 2, "memory": False}
@@ -70,6 +72,22 @@ def test_int8_needs_its_quantized_network(tiny):
     bench = run(Plan(**QUICK | {"weights": tiny, "backends": (), "precisions": ("int8",)}))
     assert [line.case.engine for line in bench.lines] == ["straightforward"]
     assert "mprnet export" in bench.skipped[0].reason
+
+
+@pytest.mark.parametrize("changes", [{"combination": "unet+orsnet"}, {"sam": False}])
+def test_networks_of_table_6_are_timed_beside_themselves_as_they_are(changes, tmp_path):
+    torch.manual_seed(0)
+    path = tmp_path / "ablated.safetensors"
+    config = MPRNetConfig(n_feat=8, scale_unetfeats=4, scale_orsnetfeats=4, num_cab=1, **changes)
+    save_checkpoint(build(config), path)
+    bench = run(Plan(**QUICK | {"weights": path, "stages": (2, 3)}))
+    assert bench.skipped == ()
+    assert [(line.case.engine, line.case.stage) for line in bench.lines] == [
+        *(("straightforward", 3), ("torch", 2), ("torch", 3))
+    ]
+    if config.first_stage > 1:
+        with pytest.raises(ConfigError, match="stage is 1, which this network"):
+            run(Plan(**QUICK | {"weights": path, "stages": (1, 3)}))
 
 
 def test_a_size_that_is_too_large_for_the_memory_is_told(tiny, monkeypatch):

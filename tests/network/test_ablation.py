@@ -143,7 +143,7 @@ def test_an_early_exit_equals_the_same_stage_of_a_full_pass(config):
 
 
 def test_a_stage_that_is_not_there_is_refused():
-    with pytest.raises(ConfigError, match=r"stage is 1, and the stages of this network \(unet\+orsnet\) are counted"):
+    with pytest.raises(ConfigError, match=r"stage is 1, which this network \(unet\+orsnet\) does not have"):
         made(ROWS[4])(noise(1, 3, 8, 8), stages=1)
 
 

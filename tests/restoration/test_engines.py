@@ -54,7 +54,7 @@ def test_a_network_of_table_6_restores_with_each_engine(make_network, engine):
         torch.testing.assert_close(ours, crop(theirs, (21, 13))[0].clamp(0, 1), rtol=0, atol=1e-5)
     torch.testing.assert_close(restorer(degraded), later[1])
     torch.testing.assert_close(restorer(degraded, stage=2), later[0])
-    with pytest.raises(ConfigError, match=r"stage is 1, and the stages of this network \(unet\+orsnet\) are counted"):
+    with pytest.raises(ConfigError, match=r"stage is 1, which this network \(unet\+orsnet\) does not have"):
         restorer(degraded, stage=1)
     assert restorer.choose_stage((21, 13), 1000) == 3
     assert restorer.choose_stage((21, 13), 0) == 2

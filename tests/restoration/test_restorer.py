@@ -407,7 +407,7 @@ def test_a_stage_that_was_never_trained_is_refused(make_network, tmp_path):
     picture = torch.rand(3, 16, 16)
     assert restorer(picture, stage=1).shape == picture.shape
     assert restorer.choose_stage((16, 16), 1e6) == 1
-    with pytest.raises(ConfigError, match="stage is 3, but of this network only stage 1 was trained"):
+    with pytest.raises(ConfigError, match="stage is 3, but this network was trained up to stage 1 alone"):
         restorer(picture)
 
 

@@ -186,12 +186,6 @@ def test_a_seed_that_torch_does_not_take_is_one_clear_line():
         load_recipe("lite-derain", [f"seed={2**63}"])
 
 
-def test_stages_that_a_network_of_table_6_does_not_have_are_not_trained(smallest):
-    changes = ["network.combination=unet", "network.sam=false", "network.csff=false", "optimization.stages=2"]
-    with pytest.raises(ConfigError, match=r"optimization\.stages is 2, and the stages of unet are counted from 3"):
-        load_recipe(smallest, changes)
-
-
 def test_the_recipe_of_the_ablations_makes_every_row_of_table_6():
     for row in paper_ablations():
         changes = [f"network.{name}={json.dumps(value)}" for name, value in row.network.items()]

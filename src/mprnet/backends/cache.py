@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.metadata
 import json
 import os
 import shutil
@@ -164,6 +165,14 @@ def graph_key(model: MPRNet, size_hw: tuple[int, int] | None, *versions: str) ->
     digest = hashlib.sha256(_code())
     digest.update(repr((fingerprint(model), size_hw, torch.__version__, versions)).encode())
     return digest.hexdigest()[:32]
+
+
+def version_of(package: str) -> str:
+    """Return the version of a package; of one that is not installed under this name, nothing."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def fingerprint(model: MPRNet) -> str:

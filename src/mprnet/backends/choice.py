@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import json
 import platform
 import statistics
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mprnet import __version__
-from mprnet.backends.cache import cache_dir, tell_if_lost
+from mprnet.backends.cache import cache_dir, tell_if_lost, version_of
 from mprnet.backends.contract import Backend, Precision
 from mprnet.backends.graph import is_local
 from mprnet.backends.precision import choose_precision
@@ -98,14 +97,7 @@ def _time(backend: Backend, channels: int) -> float:
 
 
 def _is_installed(engine: str) -> bool:
-    return all(_version(package) for package in _PACKAGES[engine])
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
+    return all(version_of(package) for package in _PACKAGES[engine])
 
 
 def _key(model: MPRNet, candidates: list[tuple[str, str]]) -> str:
@@ -116,7 +108,7 @@ def _key(model: MPRNet, candidates: list[tuple[str, str]]) -> str:
         "versions": {
             "mprnet": __version__,
             "torch": torch.__version__,
-            **{package: _version(package) for name, _ in candidates for package in _PACKAGES.get(name, ())},
+            **{package: version_of(package) for name, _ in candidates for package in _PACKAGES.get(name, ())},
         },
         "network": model.config.entries(),
         "candidates": candidates,

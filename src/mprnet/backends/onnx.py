@@ -7,13 +7,12 @@ import importlib.util
 import logging
 import shutil
 import warnings
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from mprnet.backends.cache import cached, graph_key
+from mprnet.backends.cache import cached, graph_key, version_of
 from mprnet.backends.graph import exported, is_local
 from mprnet.errors import ConfigError, MissingExtraError
 from mprnet.network import MPRNet
@@ -99,7 +98,7 @@ class OnnxBackend:
         def load(folder: Path) -> Any:
             return runtime.InferenceSession(folder / "network.onnx", options, providers=["CPUExecutionProvider"])
 
-        makers = (version(package) for package in ("onnx", "onnxscript"))
+        makers = (version_of(package) for package in ("onnx", "onnxscript"))
         name = f"onnx-{graph_key(self._model, size_hw, str(OPSET), str(stages), *makers)}"
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()

@@ -140,9 +140,7 @@ class OpenVINOBackend:
 
         def make(folder: Path) -> None:
             self._notice("converting the network for OpenVINO, once")
-            network = converted(
-                exported(self._model, tuple(range(self._model.config.first_stage, 4)), size_hw=size_hw or _TRACED_HW)
-            )
+            network = converted(exported(self._model, self._model.config.stages, size_hw=size_hw or _TRACED_HW))
             if size_hw is None:
                 _open_sizes(network)
             openvino.save_model(network, folder / "network.xml", compress_to_fp16=False)
@@ -170,8 +168,12 @@ class OpenVINOBackend:
         made_of = network.get_rt_info(list(FINGERPRINT)).value if network.has_rt_info(list(FINGERPRINT)) else None
         if made_of != fingerprint(self._model):
             raise ConfigError(f"the quantized network {path} was made of other weights; {remedy}")
-        if len(network.outputs) != 3:
-            raise ConfigError(f"the quantized network {path} gives one picture; expected that of every stage; {remedy}")
+        count = len(self._model.config.stages)
+        if len(network.outputs) != count:
+            raise ConfigError(
+                f"the quantized network {path} gives the pictures of {len(network.outputs)} stages; expected {count}; "
+                f"{remedy}"
+            )
         return network
 
 

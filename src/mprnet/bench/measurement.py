@@ -24,7 +24,7 @@ from mprnet.errors import ConfigError, DataError, MPRNetError
 from mprnet.evaluation.folders import pair_pictures, read_pixels
 from mprnet.evaluation.metrics import rgb_psnr
 from mprnet.imaging import crop, pad_to_multiple, to_pixels, to_tensor
-from mprnet.network import SIZE_MULTIPLE, MPRNet, preset, stage_costs
+from mprnet.network import SIZE_MULTIPLE, MPRNet, no_such_stage, preset, stage_costs
 from mprnet.restoration.memory import OutOfMemory, fits, free_bytes, watched
 from mprnet.weights import find_weights
 
@@ -115,18 +115,23 @@ class _Run:
         self._device = _device(plan.device)
         self._machine = _machine(self._device)
         self._networks = _networks(plan)
+        for network in self._networks:
+            if min(plan.stages) < network.model.config.first_stage:
+                raise ConfigError(no_such_stage(network.model.config, min(plan.stages)))
         self._pairs = _read_pairs(plan.pairs)
         self._peaks: dict[str, float] = {}
         self._entrants: list[_Entrant] = []
         self._skipped: list[Skipped] = []
         self._costs = {  # by network, size and batch, of each case
-            (network.name, size_hw, batch): [cost.macs * batch for cost in stage_costs(network.model.config, size_hw)]
+            (network.name, size_hw, batch): {
+                cost.stage: cost.macs * batch for cost in stage_costs(network.model.config, size_hw)
+            }
             for network in self._networks
             for size_hw in plan.sizes_hw
             for batch in plan.batches
         }
         asked = [stage for stage in plan.stages for _ in plan.engines]
-        self._total = sum(costs[-1] + sum(costs[stage - 1] for stage in asked) for costs in self._costs.values())
+        self._total = sum(costs[3] + sum(costs[stage] for stage in asked) for costs in self._costs.values())
         self._done = 0.0
 
     def found(self) -> Bench:
@@ -163,7 +168,7 @@ class _Run:
                 self._skipped.append(Skipped(f"{network.name} {name} {precision}", _first_line(error)))
                 for (network_name, *_), costs in self._costs.items():
                     if network_name == network.name:
-                        self._done += sum(costs[stage - 1] for stage in self._plan.stages)
+                        self._done += sum(costs[stage] for stage in self._plan.stages)
         return engines
 
     def _measure(
@@ -178,7 +183,7 @@ class _Run:
         present = []
         for engine in engines:
             case = Case(network.name, size_hw, batch, engine.name, engine.precision, engine.stage)
-            macs = costs[engine.stage - 1]
+            macs = costs[engine.stage]
             self._tell(f"{case}: preparing", macs / parts)
             try:
                 first_seconds = _prepared(engine, degraded)

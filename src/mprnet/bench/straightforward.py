@@ -19,7 +19,7 @@ class Straightforward:
     """Every patch by itself, operation by operation, in float32, with the channels first, and always to the end.
 
     The four quarters go through stage 1 one after the other, the two halves through stage 2, as in the program that
-    the paper's authors published. What is computed is what `MPRNet` computes.
+    the paper's authors published. What is computed is what `MPRNet` computes. Networks of Table 6 compute as they are.
 
     Args:
         model: the network; it is moved to `device` and to float32, not copied.
@@ -37,7 +37,10 @@ class Straightforward:
     def run(self, degraded: Tensor, stages: tuple[int, ...]) -> tuple[Tensor, ...]:
         """Restore pictures that are padded already, as `mprnet.backends.Backend` says."""
         with float32_products(self.precision, self.device):
-            pictures = _forward(self._model, degraded.to(self.device))
+            is_paper = not self._model.config.is_ablated
+            pictures = (
+                _forward(self._model, degraded.to(self.device)) if is_paper else self._model(degraded.to(self.device))
+            )
         return tuple(pictures[stage - 1].to(degraded.device) for stage in stages)
 
     def bytes_per_pixel(self, stage: int) -> int:  # noqa: ARG002 (an earlier one saves nothing)

@@ -7,19 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
+from mprnet.cli import options
 from mprnet.cli.terminal import plain
 from mprnet.errors import ConfigError
 
 
 def degrade(
     source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="A folder of clean pictures, all in it, or one of them.")
+        Path,
+        typer.Argument(metavar="INPUT", help="A folder of clean pictures, without its subfolders, or one picture."),
     ],
     output: Annotated[
         Path,
         typer.Option("--output", "--out", "-o", metavar="OUT", help="Folder in which input/ and target/ are made."),
     ],
-    task: Annotated[str, typer.Option(metavar="derain|deblur|denoise", help="The task that is to undo it.")],
+    task: Annotated[str, typer.Option(metavar=options.TASKS, help="The task that is to undo it.")],
     seed: Annotated[int, typer.Option(help="Another seed draws other rain, blur or noise.")] = 0,
     sigma: Annotated[
         float | None,

@@ -33,7 +33,9 @@ class _Modes(NamedTuple):
 def evaluate(
     data: Annotated[
         Path,
-        typer.Option(metavar="ROOT", help="The folder of the test set; with --noise, of clean pictures, all in it."),
+        typer.Option(
+            metavar="ROOT", help="The folder of the test set; with --noise, of clean pictures, without its subfolders."
+        ),
     ],
     task: Annotated[
         str | None, typer.Option(metavar=options.TASKS, help="What is undone; a published test set says it itself.")
@@ -97,7 +99,7 @@ def evaluate(
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Forget the results that DIR holds.")] = False,
 ) -> None:
-    """Restore a test set whose originals are known, score it as its papers do, and write a report.
+    """Restore a test set, score it against its originals as its papers do, and write a report.
 
     It writes results.json, results.csv and report.html. Interrupted, the same command goes on where it stopped.
 

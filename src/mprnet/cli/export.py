@@ -37,7 +37,8 @@ def export(
     calibrate: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="For int8: clean pictures, all in the folder, to be degraded as the task undoes it."
+            metavar="FOLDER",
+            help="For int8: clean pictures, without its subfolders, to be degraded as the task undoes it.",
         ),
     ] = None,
     crops: Annotated[

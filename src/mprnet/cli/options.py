@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 COMPUTING = "How it computes"
-"""The panel of the options that change how pictures come about, not which."""
+"""The panel of the options that say how the network computes."""
 
 TASKS = "derain|deblur|denoise"
 
@@ -51,7 +51,7 @@ TilePx = Annotated[
     int | None,
     typer.Option(
         rich_help_panel=COMPUTING,
-        help="Largest side of a tile in pixels, a multiple of 8 from 16. Without it pictures up to 1024×1024 are "
+        help="Largest side of a tile in pixels, a multiple of 8 from 16. Without it pictures up to a megapixel are "
         "restored whole, larger ones in tiles of up to 512, smaller where memory is short.",
     ),
 ]
@@ -80,6 +80,7 @@ Device = Annotated[
     str | None,
     typer.Option(
         rich_help_panel=COMPUTING,
-        help="cpu, cuda, or cuda:1 for the second GPU; without it, the GPU where torch can use one.",
+        help="cpu, cuda, or cuda:1 for the second GPU; without it, the GPU where torch can use one, but "
+        "for OpenVINO and ONNX Runtime, which compute on the processor.",
     ),
 ]

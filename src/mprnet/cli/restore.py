@@ -29,7 +29,7 @@ def restore(
         typer.Argument(
             metavar="INPUT",
             help="Pictures (JPEG, PNG, TIFF, WebP, AVIF, GIF, BMP; HEIC with the extra heif), videos (MP4, MOV, MKV, "
-            "WebM; extra video), folders with their subfolders, quoted patterns, or - for a pipe.",
+            "WebM; extra video), folders of pictures with their subfolders, quoted patterns, or - for a pipe.",
         ),
     ],
     task: Annotated[

@@ -279,12 +279,14 @@ def _stages(results: Results) -> str:
     if means:
         scores = f"<td>{_number(means[INPUT].psnr)}</td><td>{means[INPUT].ssim:.4f}</td>"
         rows.append(f"<tr><th>input</th>{scores}{'<td></td>' * 3}</tr>")
+    count = results.settings["method"].get("config", {}).get("combination", "unet+unet+orsnet").count("+") + 1
     for stage in results.stages:
         mean = means.get(f"stage{stage.stage}")
         scores = f"<td>{_number(mean.psnr)}</td><td>{mean.ssim:.4f}</td>" if mean else "<td>–</td><td>–</td>"
         rows.append(
-            f'<tr class="ours"><th>{stage.stage} of 3 stages</th>{scores}<td>{stage.parameters / 1e6:.2f} M</td>'
-            f"<td>{stage.macs / 1e9:,.1f} G</td><td>{stage.seconds:.3f}</td></tr>"
+            f'<tr class="ours"><th>{stage.stage - 3 + count} of {count} stages</th>{scores}'
+            f"<td>{stage.parameters / 1e6:.2f} M</td><td>{stage.macs / 1e9:,.1f} G</td>"
+            f"<td>{stage.seconds:.3f}</td></tr>"
         )
     height, width = results.stages[0].size_hw
     note = f"Multiply-accumulates are of one pass over a picture of {width}×{height}, seconds of restoring it."

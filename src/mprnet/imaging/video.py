@@ -158,9 +158,7 @@ class VideoReader:
             self.rate = Fraction(stream.average_rate or stream.base_rate or 25)
             self.rotation: int = first.rotation
             self.depth: int = max(part.bits for part in first.format.components)
-            # From more than 8 bits of brightness and colour in FFmpeg's narrow range it makes 16 whose white is lower.
-            is_narrow = not first.format.is_rgb and first.format.is_planar and first.color_range != _FULL_RANGE
-            self._white = _LOW_WHITE if is_narrow and len(first.format.components) > 1 else 65535
+            self._is_yuv = not first.format.is_rgb and len(first.format.components) > 1
             self.chroma = _chroma(first.format)
             space = 6 if first.format.is_rgb else first.colorspace  # 6: BT.601, the matrix that FFmpeg takes from RGB
             self.colours: tuple[int, int, int, int] = (
@@ -215,12 +213,19 @@ class VideoReader:
         layout = "rgb48le" if self.depth > 8 else "rgb24"
         pixels: Pixels = frame.reformat(format=layout, interpolation=_interpolation()).to_ndarray()
         if self.depth > 8:
-            return _scaled(pixels, 65535, self._white)
+            return _scaled(pixels, 65535, self._white) if self._is_yuv else pixels
         return pixels.astype(np.uint16) * 257 if self._deep else pixels
 
     def for_encoder(self, pixels: Pixels) -> Pixels:
-        """Return pixels as FFmpeg takes them for a video like this one: undo what reading does to them."""
-        return _scaled(pixels, self._white, 65535) if self.depth > 8 else to_8_bits(pixels)
+        """Return pixels as FFmpeg takes them for a video like this one, which is written as brightness and colour."""
+        if self.depth > 8 and pixels.dtype == np.uint16:
+            return _scaled(pixels, self._white, 65535)
+        return to_8_bits(pixels)
+
+    @property
+    def _white(self) -> int:
+        """What FFmpeg takes for white in 16 bits of RGB, beside more than 8 of brightness and colour."""
+        return ((1 << self.depth) - 1) << (16 - self.depth) if self.colours[0] == _FULL_RANGE else _LOW_WHITE
 
 
 def choose_encoding(target: PathLike, codec: str | None = None, crf: int | None = None) -> Encoding:

@@ -304,8 +304,8 @@ class MPRNet(nn.Module):
 def no_such_stage(config: MPRNetConfig, stage: int) -> str:
     """Say that a network of fewer stages has none of this number."""
     return (
-        f"stage is {stage}, and the stages of this network ({config.combination}) are counted from "
-        f"{config.first_stage}; expected {' or '.join(map(str, config.stages))}"
+        f"stage is {stage}, which this network ({config.combination}) does not have, since its last stage counts as 3; "
+        f"expected {' or '.join(map(str, config.stages))}"
     )
 
 

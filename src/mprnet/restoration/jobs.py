@@ -170,8 +170,11 @@ class _Run:
         self._watch = watch
         self._outcomes: list[Outcome] = []
         given = [f"{name} is {value}" for name, value in encoding._asdict().items() if value is not None]
-        if given and entries and not any(is_video(entry.source) for entry in entries):
-            raise ConfigError(f"{' and '.join(given)}, but no input is a video, and folders stand for their pictures; leave it out")
+        sources = [entry.source for entry in entries if isinstance(entry, Job)]
+        if given and sources and not any(map(is_video, sources)):
+            raise ConfigError(
+                f"{' and '.join(given)}, but no input is a video, and folders stand for their pictures; leave it out"
+            )
         places = sorted({place for entry in entries if (place := self._place_of_log(entry))})
         settings = settings_of(restorers, options, **encoding._asdict()) if places else {}
         self._digests = self._two_digests() if places else ("", "")
@@ -297,7 +300,7 @@ class _Run:
 
     def _chosen_stage(self, video: VideoReader) -> int:
         share = 1 / (max(1, video.frames) * len(self._restorers))
-        return min(self._options.choose_stage(restorer, video.size_hw, share) for restorer in self._restorers)
+        return self._options.choose_common_stage(self._restorers, video.size_hw, share)
 
     def _two_digests(self) -> tuple[str, str]:
         """Return the digests of all that decides what a picture becomes, and what a video does."""

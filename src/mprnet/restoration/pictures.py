@@ -106,6 +106,11 @@ class PictureOptions:
             return int(self.stage)
         return restorer.choose_stage(size_hw, self.budget_seconds * share)
 
+    def choose_common_stage(self, restorers: Sequence[Restorer], size_hw: tuple[int, int], share: float) -> int:
+        """Return the earliest of the stages chosen for several networks, or the first one that all of them have."""
+        chosen = min(self.choose_stage(restorer, size_hw, share) for restorer in restorers)
+        return max(chosen, *(restorer.model.config.first_stage for restorer in restorers))
+
 
 @dataclass(frozen=True)
 class Restored:
@@ -272,7 +277,7 @@ def restore_animation(
     """
     if options.stage == "auto":
         share = 1 / (animation.count * len(restorers))
-        stage = min(options.choose_stage(restorer, animation.size_hw, share) for restorer in restorers)
+        stage = options.choose_common_stage(restorers, animation.size_hw, share)
         options = replace(options, stage=stage, budget_seconds=None)
     first: Restored | None = None
 

@@ -475,8 +475,8 @@ class Restorer:
         if stage < self.model.config.first_stage:
             raise ConfigError(no_such_stage(self.model.config, stage))
         if stage > self.trained_stages:
-            trained = "stage 1 was" if self.trained_stages == 1 else "stages 1 and 2 were"
-            raise ConfigError(f"stage is {stage}, but of this network only {trained} trained; choose an earlier stage")
+            trained = f"this network was trained up to stage {self.trained_stages} alone"
+            raise ConfigError(f"stage is {stage}, but {trained}; choose an earlier stage")
         if not 0 <= strength <= 1:
             raise ConfigError(f"strength is {strength}; expected 0 to 1")
 

@@ -172,6 +172,10 @@ def _watched(frames: Iterable[Pixels], done: int, total: int, progress: Callable
         progress(number, max(total, number))
 
 
+_FRAMES_VERSION = 2
+"""Raised when frames are read or written otherwise, so that segments of before are not joined with new ones."""
+
+
 def _key(
     restorers: Sequence[Restorer], sha256: str, encoding: Encoding, stage: int, strength: float, segment_frames: int
 ) -> str:
@@ -182,6 +186,7 @@ def _key(
         source_sha256=sha256,
         encoding=dataclasses.asdict(encoding),
         segment_frames=segment_frames,
+        frames=_FRAMES_VERSION,
         libraries=library_versions(),  # segments of two builds of an encoder do not fit each other
     )["digest"]
     return digest

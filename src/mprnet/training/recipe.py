@@ -235,12 +235,6 @@ class Recipe:
             raise ConfigError("widen is true and there are no weights; expected an entry `weights` to widen")
         if self.config.in_channels != 3:
             raise ConfigError(f"network.in_channels is {self.config.in_channels}; training reads RGB, expected 3")
-        first = self.config.first_stage
-        if not self.weights and self.optimization.stages < first:
-            raise ConfigError(
-                f"optimization.stages is {self.optimization.stages}, and the stages of {self.config.combination} are "
-                f"counted from {first}; expected {first} to 3"
-            )
         make_degradation(self.task, self.degradation)
         make_degradation(self.task, self.validation.degradation)
 

@@ -23,9 +23,9 @@ from mprnet import __version__
 from mprnet.backends.compiled import prepare_compiler
 from mprnet.checkpoints import load_checkpoint, read_metadata, trained_stages_of
 from mprnet.degradation import make_degradation
-from mprnet.errors import CheckpointError, TrainingError
+from mprnet.errors import CheckpointError, ConfigError, TrainingError
 from mprnet.files import remove_unfinished, written_whole
-from mprnet.network import MPRNet, build, widen
+from mprnet.network import MPRNet, build, no_such_stage, widen
 from mprnet.training.callbacks import Checkpoints, Logs, Stopped, is_end_of_worker
 from mprnet.training.data import RecipeData
 from mprnet.training.files import BEST, LAST, Past, RunFiles
@@ -69,7 +69,8 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Traini
         TrainingError: the folder holds a run, or weights of one, and `resume` is not set, it holds none and `resume`
             is set, the recipe's network is not the run's, a loss or gradient is not finite, or a loss far above what it
             was; the memory of the GPU does not suffice; or a process that makes crops died.
-        ConfigError: the recipe asks for compiled code, and there is no compiler.
+        ConfigError: the recipe asks for compiled code, and there is no compiler; or to train up to a stage that the
+            network does not have.
         DataError: a folder of the recipe is missing, empty, or its pairs do not match.
         CheckpointError: the weights to begin with, or the checkpoint to resume from, cannot be read; or what the run
             leaves cannot be written.
@@ -88,6 +89,8 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Traini
         prepare_compiler(device, "optimization.compile is true", "false")
     data = RecipeData(recipe)
     model = _network(recipe)
+    if recipe.optimization.stages < model.config.first_stage:
+        raise ConfigError(f"optimization.stages: {no_such_stage(model.config, recipe.optimization.stages)}")
     past = _past(recipe)
     keeper = Checkpoints(folder, recipe.optimization.steps, recipe.validation.every, _looked_at(recipe))
     if resume:
