@@ -8,6 +8,7 @@ SAM predicts predicts it by a 3×3 convolution, as the last one does, and hands 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -49,7 +50,7 @@ class Passed(NamedTuple):
     decoded: Scales | None = None
 
 
-class Stage(nn.Module):
+class Stage(nn.Module, ABC):
     """One stage of an `AblatedMPRNet`: shallow features, a subnetwork (`UNetStage`, `ORSNetStage`), and its picture.
 
     Args:
@@ -74,9 +75,9 @@ class Stage(nn.Module):
             else conv(width, config.out_channels, config.kernel_size, config.bias)
         )
 
+    @abstractmethod
     def compute(self, features: Tensor, before: Passed | None) -> Passed:
         """Return the subnetwork's features, joined; `before` is given where its scales are fused into them."""
-        raise NotImplementedError
 
     def forward(self, patches: Tensor, joined: Tensor, before: Passed | None) -> tuple[Tensor, Passed]:
         """Restore what the stage sees.
