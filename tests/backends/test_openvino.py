@@ -181,7 +181,7 @@ def test_a_quantized_network_that_does_not_fit_is_one_clear_line(network, open_i
         open_it("int8", int8=tmp_path / "there.int8.xml")
     with pytest.raises(ConfigError, match="of other weights"):
         open_it("int8", int8=quantized(made_of="others"))
-    with pytest.raises(ConfigError, match="one picture; expected that of every stage"):
+    with pytest.raises(ConfigError, match="has 1 of 3 outputs; expected the picture of every stage"):
         open_it("int8", int8=quantized(outputs=1))
     (tmp_path / "broken.xml").write_text("<net")
     with pytest.raises(ConfigError, match=r"broken\.xml cannot be read"):

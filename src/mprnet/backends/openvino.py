@@ -171,8 +171,8 @@ class OpenVINOBackend:
         count = len(self._model.config.stages)
         if len(network.outputs) != count:
             raise ConfigError(
-                f"the quantized network {path} gives the pictures of {len(network.outputs)} stages; expected {count}; "
-                f"{remedy}"
+                f"the quantized network {path} has {len(network.outputs)} of {count} outputs; expected the picture of "
+                f"every stage; {remedy}"
             )
         return network
 
