@@ -78,9 +78,7 @@ def test_a_network_of_table_6_is_trained_validated_and_gone_on_with(tiny, tmp_pa
 
 def test_a_stage_that_a_network_of_table_6_does_not_have_is_not_trained(tiny, tmp_path):
     changes = ["network.combination=unet", "network.sam=false", "network.csff=false", "optimization.stages=2"]
-    with pytest.raises(
-        ConfigError, match=r"optimization\.stages: stage is 2, which this network \(unet\) does not have"
-    ):
+    with pytest.raises(ConfigError, match=r"optimization\.stages is 2, which this network \(unet\) does not have"):
         train(training.load_recipe(tiny, changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mprnet.errors import ConfigError
 from mprnet.imaging.padding import crop
-from mprnet.network import SIZE_MULTIPLE, MPRNet, no_such_stage
+from mprnet.network import SIZE_MULTIPLE, MPRNet
 from mprnet.network.blocks import ChannelAttention
 from mprnet.network.folding import FoldedMPRNet, Unfolded, fold
 
@@ -63,8 +63,7 @@ def exported(
     """
     if not stages or any(stage not in (1, 2, 3) for stage in stages):
         raise ConfigError(f"stages is {stages!r}; expected 1, 2 or 3 each")
-    if min(stages) < model.config.first_stage:
-        raise ConfigError(no_such_stage(model.config, min(stages)))
+    model.config.require(min(stages))
     if size_hw is None and is_local(model):
         raise ConfigError(
             "the network averages over local windows, whose number depends on the size; expected size_hw, or the mean "

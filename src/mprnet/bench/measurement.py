@@ -24,7 +24,7 @@ from mprnet.errors import ConfigError, DataError, MPRNetError
 from mprnet.evaluation.folders import pair_pictures, read_pixels
 from mprnet.evaluation.metrics import rgb_psnr
 from mprnet.imaging import crop, pad_to_multiple, to_pixels, to_tensor
-from mprnet.network import SIZE_MULTIPLE, MPRNet, no_such_stage, preset, stage_costs
+from mprnet.network import SIZE_MULTIPLE, MPRNet, preset, stage_costs
 from mprnet.restoration.memory import OutOfMemory, fits, free_bytes, watched
 from mprnet.weights import find_weights
 
@@ -116,8 +116,7 @@ class _Run:
         self._machine = _machine(self._device)
         self._networks = _networks(plan)
         for network in self._networks:
-            if min(plan.stages) < network.model.config.first_stage:
-                raise ConfigError(no_such_stage(network.model.config, min(plan.stages)))
+            network.model.config.require(min(plan.stages))
         self._pairs = _read_pairs(plan.pairs)
         self._peaks: dict[str, float] = {}
         self._entrants: list[_Entrant] = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from mprnet.cli import options
-from mprnet.cli.terminal import plain
+from mprnet.cli.terminal import notice, plain
 from mprnet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -223,12 +223,8 @@ def _network(weights: str | None, task: str, stage: str, modes: _Modes) -> Metho
     from mprnet.weights import find_weights
 
     name = weights or task
-    restorer = Restorer.from_pretrained(name, task=task, notice=_notice, **modes._asdict())  # checked there
+    restorer = Restorer.from_pretrained(name, task=task, notice=notice, **modes._asdict())  # checked there
     return network_method(restorer, find_weights(name), stage=None if stage == "all" else int(stage))
-
-
-def _notice(line: str) -> None:
-    typer.echo(f"mprnet: {plain(line)}", err=True)
 
 
 def _print(found: Sequence[Results]) -> None:

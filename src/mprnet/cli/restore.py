@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from mprnet.cli import options
-from mprnet.cli.terminal import plain
+from mprnet.cli.terminal import notice, plain
 from mprnet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def restore(
             tile_px=tile_px,
             backend=backend,  # type: ignore[arg-type] # checked there
             precision=precision,  # type: ignore[arg-type] # likewise
-            notice=_notice,
+            notice=notice,
         )
         for name in ([weights] if weights is not None else names)
     ]
@@ -205,10 +205,6 @@ def restore(
         typer.echo(", ".join(f"{len(those)} {name}" for name, those in counts.items() if those or name != "skipped"))
     if report.failures:
         raise typer.Exit(1)
-
-
-def _notice(line: str) -> None:
-    typer.echo(f"mprnet: {plain(line)}", err=True)
 
 
 def _bar() -> tuple[Bar, Callable[[Progress], None]]:

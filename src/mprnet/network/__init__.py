@@ -4,7 +4,7 @@ from mprnet.network.ablation import AblatedMPRNet, build
 from mprnet.network.cost import StageCost, count_parameters, stage_costs
 from mprnet.network.folding import FoldedMPRNet, Unfolded, fold
 from mprnet.network.local_pooling import set_local_pooling
-from mprnet.network.mprnet import SIZE_MULTIPLE, MPRNet, MPRNetConfig, StageOutputs, no_such_stage
+from mprnet.network.mprnet import SIZE_MULTIPLE, MPRNet, MPRNetConfig, StageOutputs
 from mprnet.network.presets import PRESETS, TASKS, preset
 from mprnet.network.widening import widen
 
@@ -22,7 +22,6 @@ __all__ = [
     "build",
     "count_parameters",
     "fold",
-    "no_such_stage",
     "preset",
     "set_local_pooling",
     "stage_costs",

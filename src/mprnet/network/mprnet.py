@@ -118,6 +118,14 @@ class MPRNetConfig:
         """The numbers of the stages."""
         return tuple(range(self.first_stage, 4))
 
+    def require(self, stage: int, name: str = "stage") -> None:
+        """Raise ConfigError where a network of fewer stages lacks this one, of 1, 2 and 3; `name` is its name there."""
+        if stage < self.first_stage:
+            raise ConfigError(
+                f"{name} is {stage}, which this network ({self.combination}) does not have, since its last one counts "
+                f"as 3; expected {' or '.join(map(str, self.stages))}"
+            )
+
     def width_of(self, stage: int) -> int:
         """Return the width of a stage's features at full resolution."""
         return self.n_feat if self.subnetworks[stage - self.first_stage] == "unet" else self.orsnet_width
@@ -297,16 +305,7 @@ class MPRNet(nn.Module):
             )
         if stages not in (1, 2, 3):
             raise ConfigError(f"stages is {stages!r}; expected 1, 2 or 3")
-        if stages < self.config.first_stage:
-            raise ConfigError(no_such_stage(self.config, stages))
-
-
-def no_such_stage(config: MPRNetConfig, stage: int) -> str:
-    """Say that a network of fewer stages has none of this number."""
-    return (
-        f"stage is {stage}, which this network ({config.combination}) does not have, since its last stage counts as 3; "
-        f"expected {' or '.join(map(str, config.stages))}"
-    )
+        self.config.require(stages)
 
 
 def split_top_bottom(picture: Tensor) -> Tensor:

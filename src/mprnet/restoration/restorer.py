@@ -18,7 +18,7 @@ from mprnet.backends import BackendName, Precision, open_backend
 from mprnet.checkpoints import load_checkpoint, read_metadata, task_of, trained_stages_of
 from mprnet.errors import CheckpointError, ConfigError, ImageError
 from mprnet.imaging.pixels import check_pixels
-from mprnet.network import PRESETS, SIZE_MULTIPLE, MPRNet, StageOutputs, no_such_stage, set_local_pooling, stage_costs
+from mprnet.network import PRESETS, SIZE_MULTIPLE, MPRNet, StageOutputs, set_local_pooling, stage_costs
 from mprnet.restoration.canvas import Canvas, PixelCanvas, TensorCanvas
 from mprnet.restoration.memory import (
     SMALLEST_TILE_PX,
@@ -472,8 +472,7 @@ class Restorer:
     def _check_choices(self, stage: int, strength: float) -> None:
         if stage not in (1, 2, 3):
             raise ConfigError(f"stage is {stage!r}; expected 1, 2 or 3")
-        if stage < self.model.config.first_stage:
-            raise ConfigError(no_such_stage(self.model.config, stage))
+        self.model.config.require(stage)
         if stage > self.trained_stages:
             trained = f"this network was trained up to stage {self.trained_stages} alone"
             raise ConfigError(f"stage is {stage}, but {trained}; choose an earlier stage")

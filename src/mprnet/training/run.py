@@ -23,9 +23,9 @@ from mprnet import __version__
 from mprnet.backends.compiled import prepare_compiler
 from mprnet.checkpoints import load_checkpoint, read_metadata, trained_stages_of
 from mprnet.degradation import make_degradation
-from mprnet.errors import CheckpointError, ConfigError, TrainingError
+from mprnet.errors import CheckpointError, TrainingError
 from mprnet.files import remove_unfinished, written_whole
-from mprnet.network import MPRNet, build, no_such_stage, widen
+from mprnet.network import MPRNet, build, widen
 from mprnet.training.callbacks import Checkpoints, Logs, Stopped, is_end_of_worker
 from mprnet.training.data import RecipeData
 from mprnet.training.files import BEST, LAST, Past, RunFiles
@@ -89,8 +89,7 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Traini
         prepare_compiler(device, "optimization.compile is true", "false")
     data = RecipeData(recipe)
     model = _network(recipe)
-    if recipe.optimization.stages < model.config.first_stage:
-        raise ConfigError(f"optimization.stages: {no_such_stage(model.config, recipe.optimization.stages)}")
+    model.config.require(recipe.optimization.stages, "optimization.stages")
     past = _past(recipe)
     keeper = Checkpoints(folder, recipe.optimization.steps, recipe.validation.every, _looked_at(recipe))
     if resume:
