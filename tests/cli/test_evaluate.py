@@ -62,6 +62,34 @@ def test_the_command_in_the_report_can_be_given_to_a_shell(command, pairs, tmp_p
     assert escape(shlex.join(["mprnet", *arguments])) in (out / "report.html").read_text(encoding="utf-8")
 
 
+def test_pictures_are_chosen_by_name(command, pairs, tmp_path):
+    out = tmp_path / "out"
+    arguments = ("evaluate", "--task", "derain", "--dataset", "pairs", "--data", pairs, "--method", "median")
+    answer = command(*arguments, "--report", out, "--picture", "[b]2", "--picture", "?b?0")
+    assert (answer.code, answer.err) == (0, "")
+    stored = json.loads((out / "results.json").read_text())
+    assert list(stored["images"]) == ["[b]0", "[b]2"]
+    assert (stored["total"], stored["expected"], stored["complete"]) == (2, 3, False)
+    assert "only 2 of 3" in " ".join(answer.out.split())
+    answer = command(*arguments, "--report", out, "--picture", "*0", "--picture", "c")
+    assert (answer.code, answer.err) == (1, "mprnet: set has no picture 'c'; expected such as [b]0, [b]1\n")
+
+
+def test_pictures_that_were_not_restored_whole_are_told(command, pairs, weights, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    arguments = ("evaluate", "--task", "derain", "--dataset", "pairs", "--data", pairs, "--weights", weights)
+    arguments += ("--stage", 1, "--overwrite", "--report", out)
+    monkeypatch.setattr(Restorer, "_side", lambda *_: 24)
+    answer = command(*arguments)
+    assert answer.code == 0
+    assert answer.err == "mprnet: 3 pictures in tiles of 24, not whole, for their size or for want of memory\n"
+    assert [image["tile_px"] for image in json.loads((out / "results.json").read_text())["images"].values()] == [24] * 3
+    assert "tiny.safetensors, stage 1, local pooling: 3 pictures in tiles of 24, not whole." in (
+        (out / "report.html").read_text(encoding="utf-8")
+    )
+    assert command(*arguments, "--tile-px", 24).err == ""
+
+
 def test_another_stage_in_the_same_folder_is_one_clear_line(command, pairs, weights, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = ("evaluate", "--task", "derain", "--dataset", "pairs", "--data", pairs, "--weights", weights)

@@ -17,7 +17,7 @@ from mprnet.errors import DataError
 from mprnet.evaluation.averages import PictureMeans, Processes, shared_work
 
 TWO = """
-import json, sys
+import json, sys, time
 import torch.distributed as dist
 from mprnet.evaluation.averages import PictureMeans, shared_work
 
@@ -31,8 +31,12 @@ with shared_work() as processes:
     for gathered in processes.gather(means.scores):
         for name in gathered:
             means.add(name, gathered[name])
-    print(json.dumps({"rank": processes.rank, "alone": alone, "mean": means.compute(), "names": sorted(means.scores)}))
+    answer = {"rank": processes.rank, "alone": alone, "mean": means.compute(), "names": sorted(means.scores)}
+    if processes.is_first:
+        time.sleep(0.5)
+        answer["done"] = time.time()
 assert not dist.is_initialized()
+print(json.dumps({**answer, "ended": time.time()}))
 """
 
 
@@ -61,6 +65,7 @@ def test_two_processes_give_the_mean_of_one_and_count_a_repeated_picture_once():
     assert [answer["mean"] for answer in answers] == [expected, expected]
     assert [answer["names"] for answer in answers] == [list("abcde")] * 2
     assert answers[0]["alone"] != answers[1]["alone"]
+    assert answers[1]["ended"] > answers[0]["done"]  # torchrun ends all when the first one ends in failure
 
 
 def test_alone_there_is_one_process_with_all_the_work():

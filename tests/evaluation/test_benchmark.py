@@ -305,7 +305,7 @@ def test_a_stage_is_timed_when_it_is_warm(weights, monkeypatch):
     monkeypatch.setattr("mprnet.evaluation.benchmark.time", SimpleNamespace(perf_counter=lambda: clock.now))
 
     class Counting:
-        model = restorer.model
+        model, last_tile_px = restorer.model, None
 
         def __call__(self, degraded, *, stage):
             calls.append(stage)
@@ -469,6 +469,10 @@ def test_boxes_of_dnd_become_the_files_of_its_server(tmp_path):
     assert written.shape == (1, 20)
     assert np.allclose(written[0, 4], (boxes[4].pictures.degraded + 0.5) / 2)
     assert list((tmp_path / "restored").iterdir()) == []
+    other = Run(Benchmark("dnd", "denoise", boxes[:1], 1000, None), halving())  # too few for the server
+    evaluate(other, tmp_path, overwrite=True)
+    assert list((tmp_path / "submission").iterdir()) == []
+    assert [path.name for path in (tmp_path / "restored").iterdir()] == ["0001_01.npy"]
 
 
 TWO = """

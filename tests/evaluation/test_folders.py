@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mprnet.errors import ConfigError, DataError, ImageError
+from mprnet.errors import ConfigError, DataError, ImageError, MissingExtraError
 from mprnet.evaluation import folders, score, score_folders
 
 if TYPE_CHECKING:
@@ -118,6 +118,22 @@ def test_a_bad_picture_is_named_and_the_rest_measured(ours: Path, theirs: Path, 
     assert list(scores.failed) == ["bad"]
     assert words in scores.failed["bad"]
     assert json.loads(scores.to_json())["failed"] == scores.failed
+
+
+def test_a_picture_that_needs_an_extra_is_named_and_the_rest_measured(ours, theirs, monkeypatch):
+    read = folders.read_image
+
+    def needing(path):
+        if path == ours / "phone.png":
+            raise MissingExtraError("HEIF needs pillow-heif: pip install 'mprnet[heif]'")
+        return read(path)
+
+    save(RESTORED, ours / "phone.png")
+    save(TARGET, theirs / "phone.png")
+    monkeypatch.setattr(folders, "read_image", needing)
+    scores = score_folders(ours, theirs, "rgb")
+    assert list(scores.images) == ["good"]
+    assert "mprnet[heif]" in scores.failed["phone"]
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "ppm"])

@@ -126,7 +126,7 @@ def test_every_picture_stands_with_its_label(page):
 def test_our_row_stands_in_the_paper_s_table_and_changes_its_reductions(page):
     text = page([results(gain=6.0)]).text  # a mean of 34 dB on GoPro
     assert "Table 3 of the paper, with this run" in text
-    assert "this run: <tiny>.safetensors 34.00 (0.0%) 0.900 (59.0%)" in text
+    assert "<tiny>.safetensors 34.00 (0.0%) 0.900 (59.0%)" in text
     assert f"MPRNet 32.66 ({1 - 10 ** ((32.66 - 34) / 20):.1%})" in text
     assert "30.96 (0.0%)" in text  # HIDE, where this run has nothing
 
@@ -135,9 +135,32 @@ def test_a_part_of_a_set_stands_in_the_paper_s_table_and_is_compared_with_nothin
     found = results(gain=6.0)
     found.expected = 1111
     text = page([found]).text
-    assert "‡this run: <tiny>.safetensors, only 5 of 1111 pictures 34.00 0.900 – –" in text
+    assert "‡<tiny>.safetensors, only 5 of 1111 pictures 34.00 0.900 – –" in text
     assert "MPRNet 32.66 (0.0%)" in text
     assert "‡ of a part of the set; compared with nothing." in text
+
+
+def test_a_network_of_table_6_stands_in_it(page):
+    found = results(gain=3.0)  # a mean of 28 dB
+    found.settings["method"]["config"] = {"combination": "unet+orsnet", "sam": False, "csff": True}
+    text = page([found]).text
+    assert "paper 2 U-Net + ORSNet no no 29.70" in text
+    assert "paper 3 U-Nets + ORSNet yes yes 30.49" in text
+    assert "<tiny>.safetensors 2 unet + orsnet no yes 28.00" in text
+    assert "Table 6" not in page([results(gain=3.0)]).text
+
+
+def test_figures_under_crops_are_said_to_be_of_whole_pictures(page):
+    assert "PSNR and SSIM are of whole pictures" in page([results()], [example()]).text
+
+
+def test_tiles_are_told_at_the_top(page):
+    found = results()
+    found.images = {name: image._replace(tile_px=256 if name < "003" else None) for name, image in found.images.items()}
+    assert "<tiny>.safetensors: 3 pictures in tiles of 256, not whole." in page([found]).text
+    found.expected = 1111
+    text = page([found]).text
+    assert "The means are over only 5 of 1111 pictures. <tiny>.safetensors: 3 pictures in tiles of 256" in text
 
 
 def test_a_set_that_the_paper_has_not_gets_no_table_of_the_paper(page):
@@ -158,7 +181,7 @@ def test_a_mean_over_fewer_pictures_says_so_at_the_top_and_names_what_failed(pag
     text = page([found]).text
     assert "The means are over only 5 of 1111 pictures." in text
     assert "005: it is <broken>" in text
-    assert "this run: <tiny>.safetensors, only 5 of 1111 pictures" in text
+    assert "<tiny>.safetensors, only 5 of 1111 pictures" in text
 
 
 def test_a_complete_run_has_no_warning(page):

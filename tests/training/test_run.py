@@ -25,6 +25,7 @@ from mprnet.imaging import write_image
 from mprnet.network import MPRNet, MPRNetConfig
 from mprnet.training import module, run
 from mprnet.training.callbacks import COLUMNS, Logs
+from mprnet.training.data import RecipeData
 from mprnet.training.run import changes_since, train
 from mprnet.training.schedule import learning_rate
 
@@ -136,6 +137,7 @@ def test_the_last_weights_restore_as_the_averaged_ones_do_in_half_precision(firs
         "training_crop_px": "16",
         "training_steps": "8",
         "trained_stages": "3",
+        "trained_on": "clean",
     }
 
 
@@ -165,7 +167,7 @@ def test_the_validation_psnr_is_the_mean_of_whole_pictures_in_8_bits(tiny, tmp_p
     result = train(recipe, tmp_path / "run")
     model = network_of(load(result.last.with_suffix(".ckpt"))["state_dict"])
     figures = []
-    for degraded, target in training.data.RecipeData(recipe).validation:
+    for degraded, target in RecipeData(recipe).validation:
         height, width = target.shape[-2:]
         padded = torch.nn.functional.pad(degraded[None], (0, -width % 8, 0, -height % 8), mode="reflect")
         with torch.no_grad():
@@ -404,14 +406,21 @@ def test_a_full_disk_is_one_line(tiny, tmp_path, monkeypatch):
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), "fewer data.workers", True),
     ],
 )
-def test_too_little_memory_is_one_line(tiny, tmp_path, monkeypatch, failure, message, is_kept):
-    def loss(*_):
+@pytest.mark.parametrize("place", ["in a step", "between two", "in a validation"])
+def test_too_little_memory_is_one_line(tiny, tmp_path, monkeypatch, failure, message, is_kept, place):
+    def fail(*_):
         raise failure
 
-    monkeypatch.setattr(module, "restoration_loss", loss)
+    if place == "in a step":
+        monkeypatch.setattr(module, "restoration_loss", fail)
+    elif place == "between two":
+        monkeypatch.setattr(RecipeData, "on_before_batch_transfer", fail)
+    else:
+        monkeypatch.setattr(module.RestorationModule, "validation_step", fail)
     with pytest.raises(TrainingError, match=message):
         train(training.load_recipe(tiny), tmp_path / "run")
-    assert (tmp_path / "run" / "last.ckpt").exists() == is_kept
+    # Elsewhere the weights may be half changed, or be the averaged ones.
+    assert (tmp_path / "run" / "last.ckpt").exists() == (is_kept and place == "between two")
 
 
 def test_there_must_be_a_run_to_resume(tiny, tmp_path):
@@ -536,8 +545,27 @@ def test_steps_add_up_over_runs_of_one_task_and_stages_that_were_never_trained_a
     longer = training.load_recipe(tiny, ["optimization.steps=4", *begun, "optimization.stages=1"])
     resumed = read_metadata(train(longer, tmp_path / "b", resume=True).last)
     assert (resumed["training_steps"], resumed["trained_stages"]) == ("6", "2")
+    assert first["trained_on"] == second["trained_on"] == resumed["trained_on"]
     other = trained("c", "optimization.steps=1", *begun, "task=deblur", "degradation={}", "validation.degradation={}")
     assert (other["training_steps"], other["trained_stages"]) == ("1", "3")
+
+
+def test_weights_say_what_they_and_those_before_them_learned_from(tiny, pairs, tmp_path):
+    def trained(folder, *changes, **options):
+        changes = ["optimization.steps=1", f"data.pairs=[{{folder='{pairs.as_posix()}'}}]", *changes]
+        return train(training.load_recipe(tiny, changes), tmp_path / folder, **options).last
+
+    def on(weights):
+        return read_metadata(weights)["trained_on"]
+
+    first = trained("a", "data.clean=[]")
+    assert on(first) == "pairs"
+    begun = ["network={}", f"weights={first.as_posix()}", "data.pairs=[]"]
+    assert on(trained("b", *begun)) == "pairs, clean"
+    save_checkpoint(load_checkpoint(first), tmp_path / "silent.safetensors", metadata={"task": "denoise"})
+    begun[1] = f"weights={(tmp_path / 'silent.safetensors').as_posix()}"
+    assert on(trained("c", *begun)) == "unknown, clean"
+    assert on(trained("a", "optimization.steps=2", resume=True)) == "pairs, clean"
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -571,7 +599,9 @@ def test_changed_entries_are_listed(finished, tiny):
     assert json.loads((finished / "recipe.json").read_text())["optimization"]["steps"] == 8
 
 
-@pytest.mark.parametrize(("number", "step"), [(signal.SIGINT, 2), (signal.SIGINT, 4), (signal.SIGTERM, 2)])
+@pytest.mark.parametrize(
+    ("number", "step"), [(signal.SIGINT, 2), (signal.SIGINT, 4), (signal.SIGTERM, 2), (signal.SIGTERM, 4)]
+)
 def test_a_signal_stops_between_two_steps_and_the_resumed_run_is_the_uninterrupted_one(
     first_run, tiny, tmp_path, at_step, ctrl_c, monkeypatch, number, step
 ):

@@ -22,6 +22,7 @@ from mprnet.cli.metrics import metrics
 from mprnet.cli.prepare import prepare
 from mprnet.cli.process import settle
 from mprnet.cli.restore import restore
+from mprnet.cli.table import table
 from mprnet.cli.terminal import plain
 from mprnet.cli.train import train
 from mprnet.errors import MPRNetError
@@ -52,7 +53,7 @@ def main() -> None:
 
 for _panel, _commands in {
     "Restore": (restore, compare),
-    "Measure": (metrics, evaluate, bench),
+    "Measure": (metrics, evaluate, table, bench),
     "Train": (degrade, prepare, train),
     "Networks and weights": (info, convert, export),
 }.items():

@@ -92,6 +92,14 @@ def evaluate(
         ),
     ] = None,
     partial: Annotated[bool, typer.Option("--partial", help="Take a published test set that is not complete.")] = False,
+    picture: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Measure only this picture, named as in the results; * and ? stand for any letters. It may be given "
+            "several times.",
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Measure only the first so many pictures.")] = None,
     seed: Annotated[int, typer.Option(help="With --noise: another one draws other noise.")] = 0,
     blind: Annotated[
@@ -127,6 +135,8 @@ def evaluate(
         raise ConfigError("--partial is for published test sets; leave it out")
     with shared_work() as processes:
         runs = _runs(data, task, dataset, sigmas, methods, weights, stage, protocol, partial, seed, blind, modes)
+        if picture:
+            runs = [run._replace(benchmark=run.benchmark.only(picture)) for run in runs]
         name = runs[0].benchmark.name
         folder = report or Path("evaluation") / f"{name}-{'-'.join(methods)}"
         console = Console(stderr=True)
@@ -146,6 +156,9 @@ def evaluate(
             raise typer.Exit(130) from None
         if processes.is_first:
             _print(found)
+            for results in found:
+                if results.in_tiles and tile_px is None:
+                    notice(f"{results.in_tiles}, not whole, for their size or for want of memory")
             if any(results.images for results in found):
                 command = shlex.join(["mprnet", *sys.argv[1:]])
                 write_report(folder / REPORT, found, examples_of(runs, found), command=command)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Self
 
 from mprnet.datasets.layouts import Files, Halves, ListFile, PictureSet, SetSpec
 from mprnet.datasets.real_noise import DndBoxes, SiddBlocks
@@ -60,6 +64,25 @@ class Benchmark(PictureSet):
     """
 
     protocol: str | None
+
+    def only(self, patterns: Sequence[str]) -> Self:
+        """Return the part of the set whose pictures' names fit any of the patterns, in the order of the set.
+
+        Args:
+            patterns: names, in which `*` and `?` stand for any letters and any one.
+
+        Raises:
+            ConfigError: nothing fits one of them.
+        """
+        names = [item.name for item in self.items]
+        chosen: set[str] = set()
+        for pattern in patterns:
+            fitting = {name for name in names if name == pattern or fnmatchcase(name, pattern)}
+            if not fitting:
+                raise ConfigError(f"{self.name} has no picture {pattern!r}; expected such as {', '.join(names[:2])}")
+            chosen |= fitting
+        items = [item for item in self.items if item.name in chosen]
+        return dataclasses.replace(self, items=items, expected_count=self.expected_count or len(names))
 
 
 def _rain(title: str, count: int, *folders: str, halves: tuple[Halves, ...] = ()) -> BenchmarkSpec:

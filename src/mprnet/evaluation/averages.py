@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from contextlib import contextmanager
+from datetime import timedelta
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+_PATIENCE = timedelta(days=7)
+"""How long a process that is done waits for the others, which may be slower."""
 
 
 class Processes(NamedTuple):
@@ -61,9 +65,11 @@ def shared_work() -> Iterator[Processes]:
     if dist.is_available() and dist.is_initialized():
         yield Processes(dist.get_rank(), dist.get_world_size())
     elif int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        dist.init_process_group("gloo")
+        dist.init_process_group("gloo", timeout=_PATIENCE)
+        processes = Processes(dist.get_rank(), dist.get_world_size())
         try:
-            yield Processes(dist.get_rank(), dist.get_world_size())
+            yield processes
+            processes.gather(None)  # what starts them ends all when one ends in failure: not before all are done
         finally:
             dist.destroy_process_group()
     else:

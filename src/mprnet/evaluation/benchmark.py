@@ -29,7 +29,7 @@ from mprnet.evaluation.results import (
     forget,
     write_results,
 )
-from mprnet.evaluation.submission import keep_unscored, write_submission
+from mprnet.evaluation.submission import forget_submission, keep_unscored, write_submission
 from mprnet.network import SIZE_MULTIPLE, stage_costs
 from mprnet.restoration.journal import sha256_of
 
@@ -122,15 +122,17 @@ def network_method(restorer: Restorer, weights: Path, *, stage: int | None = Non
             f"stage{number}": picture.permute(1, 2, 0).numpy() for number, picture in zip(stages, pictures, strict=True)
         }
 
+    metadata = read_metadata(weights)
     facts: dict[str, Any] = {
         "weights": weights.name,
         "sha256": sha256_of(weights),
         "config": restorer.model.config.entries(),
-        "task": read_metadata(weights).get("task", ""),
+        "task": metadata.get("task", ""),
+        **({"trained_on": on} if (on := metadata.get("trained_on")) else {}),  # older files do not say it
         "tile_px": restorer.tile_px,
         "overlap_px": restorer.overlap_px,
         "max_whole_px": restorer.max_whole_px,
-        "local": restorer.local,
+        "local": restorer.is_local,
         "crop_px": restorer.crop_px,
         "ensemble": restorer.ensemble,
         **({"scales": restorer.scales} if restorer.scales > 1 else {}),  # older results know of one alone
@@ -333,7 +335,8 @@ def _measure(item: Item, run: Run, folder: Path | None) -> PictureResult:
     elif folder:
         keep_unscored(folder, item.name, pictures[method.outputs[-1]])
     height, width = degraded.shape[:2]
-    return PictureResult((height, width), seconds, scores, _sha256(item_pictures))
+    tile_px = method.restorer.last_tile_px if method.restorer else None
+    return PictureResult((height, width), seconds, scores, _sha256(item_pictures), tile_px=tile_px)
 
 
 def _sha256(pictures: ItemPictures) -> str:
@@ -392,6 +395,7 @@ def _open_journal(
         folder.mkdir(parents=True, exist_ok=True)
         if overwrite and processes.is_first:
             forget(folder)
+            forget_submission(folder)
         processes.gather(None)  # no process writes before the first one has removed what was there
         journal.mend()
     except OSError as error:

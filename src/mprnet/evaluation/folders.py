@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mprnet.errors import DataError, ImageError
+from mprnet.errors import DataError, ImageError, MissingExtraError
 from mprnet.evaluation.protocols import Protocol, Score, get_protocol, score
 from mprnet.imaging import FORMATS, read_image
 
@@ -151,7 +151,7 @@ def score_folders(
     for pair in progress(pairing.pairs):
         try:
             scores.images[pair.name] = score(read_pixels(pair.restored), read_pixels(pair.target), row)
-        except ImageError as error:
+        except (ImageError, MissingExtraError) as error:
             scores.failed[pair.name] = str(error)
     scores.failed = dict(sorted(scores.failed.items()))
     return scores

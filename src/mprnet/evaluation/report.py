@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mprnet.datasets.benchmarks import BENCHMARKS
 from mprnet.evaluation.benchmark import pictures_of
 from mprnet.evaluation.charts import Point, curves, histogram, scatter
-from mprnet.evaluation.paper import AVERAGE, paper_stages, table_with
+from mprnet.evaluation.paper import Ablation, paper_ablations, paper_stages
 from mprnet.evaluation.protocols import PROTOCOLS
 from mprnet.evaluation.results import INPUT, TARGET, pixels_per_second, write_text
+from mprnet.evaluation.standing import PART, name_of, standings, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,13 +29,11 @@ if TYPE_CHECKING:
     from mprnet.evaluation.benchmark import Run
     from mprnet.evaluation.protocols import Score
     from mprnet.evaluation.results import Results
+    from mprnet.evaluation.standing import Standing
 
     Pixels = NDArray[np.uint8]
 
 REPORT = "report.html"
-_PART = "part"
-"""The setting, in the paper's tables, of a run that was not over the whole set."""
-
 WHOLE_PX = 880
 """The longer side of the pictures under the slider; larger ones are shrunk."""
 
@@ -119,6 +117,7 @@ def write_report(path: Path, found: Sequence[Results], examples: Sequence[Exampl
         _overview(found) if len(found) > 1 else "",
         _pictures(examples),
         _paper_table(found),
+        _ablations(found),
         _stages(first) if len(found) == 1 else "",
         _spread(first, examples) if len(found) == 1 else "",
         _lists(found),
@@ -127,9 +126,9 @@ def write_report(path: Path, found: Sequence[Results], examples: Sequence[Exampl
     doing = _DOING.get(first.settings["task"], first.settings["task"])
     template = Template((Path(__file__).parent / "report.html").read_text(encoding="utf-8"))
     page = template.substitute(
-        title=escape(f"{_set_name(first.settings['dataset'])}, {doing}"),
+        title=escape(f"{title_of(first.settings['dataset'])}, {doing}"),
         doing=escape(doing),
-        dataset=escape(_set_name(first.settings["dataset"])),
+        dataset=escape(title_of(first.settings["dataset"])),
         summary=_summary(found),
         tiles=_headline(first) if len(found) == 1 else "",
         warning=_warning(found),
@@ -158,7 +157,9 @@ def _example(title: str, runs: Sequence[Run], found: Sequence[Results], name: st
 def _pictures(examples: Sequence[Example]) -> str:
     if not examples:
         return ""
-    return "<section><h2>Pictures</h2>" + "".join(map(_comparison, examples)) + "</section>"
+    scored = any(tile.score for example in examples for tile in example.tiles)
+    note = '<p class="note">PSNR and SSIM are of whole pictures, not of the crops above them.</p>' if scored else ""
+    return f"<section><h2>Pictures</h2>{''.join(map(_comparison, examples))}{note}</section>"
 
 
 def _comparison(example: Example) -> str:
@@ -230,21 +231,21 @@ def _overview(found: Sequence[Results]) -> str:
 
 def _paper_table(found: Sequence[Results]) -> str:
     """The paper's table with our rows in it and every reduction recomputed."""
-    dataset = found[0].settings["dataset"]
-    table = table_with(dataset)
-    rows = [(results, mean) for results in found if (mean := results.mean())]
-    if table is None or not rows or _sigma(found[0]) is not None:
-        return ""
-    printed = len(table.rows)
-    for results, mean in rows:
-        table = table.with_row(_row_name(results), {dataset: mean}, setting="" if results.is_complete else _PART)
-    head = "".join(f'<th colspan="2">{_set_name(column)}</th>' for column in table.columns)
+    return "".join(
+        f"<section><h2>Table {standing.table.number} of the paper, with this run</h2>{_standing(standing)}</section>"
+        for standing in standings(found)
+    )
+
+
+def _standing(standing: Standing) -> str:
+    table = standing.table
+    head = "".join(f'<th colspan="2">{escape(title_of(column))}</th>' for column in table.columns)
     below = "<th>PSNR</th><th>SSIM</th>" * len(table.columns)
     body = []
     for index, (row, reductions) in enumerate(zip(table.rows, table.reductions(), strict=True)):
         cells = []
         for column, (score, reduction) in enumerate(zip(row.scores, reductions, strict=True)):
-            if score is not None and row.setting == _PART:
+            if score is not None and row.setting == PART:
                 cells.append(f"<td>{score.psnr:.2f}</td><td>{score.ssim:.3f}</td>")
             elif score is None or reduction is None:
                 cells.append('<td class="none">–</td><td class="none">–</td>')
@@ -252,21 +253,41 @@ def _paper_table(found: Sequence[Results]) -> str:
                 best = table.best(row.setting, column)
                 cells.append(_cell(f"{score.psnr:.2f}", score.psnr == best.psnr, reduction.psnr))
                 cells.append(_cell(f"{score.ssim:.3f}", score.ssim == best.ssim, reduction.ssim))
-        name = escape(row.method) + ("*" if row.extra_data else "") + (f" [{row.reference}]" if row.reference else "")
-        name = {"": "", _PART: "‡"}.get(row.setting, "†") + name
-        ours = ' class="ours"' if index >= printed else ""
-        body.append(f"<tr{ours}><th>{name}</th>{''.join(cells)}</tr>")
-    notes = ["In parentheses: by how much the best of the column lowers the error (RMSE, DSSIM), recomputed."]
-    if any(row.setting == _PART for row in table.rows):
-        notes.append("‡ of a part of the set; compared with nothing.")
-    if any(row.setting not in ("", _PART) for row in table.rows):
-        notes.append("† trained on RealBlur; compared only among themselves.")
-    if any(row.extra_data for row in table.rows):
-        notes.append("* trained with additional data.")
+        ours = ' class="ours"' if index >= standing.printed else ""
+        body.append(f"<tr{ours}><th>{escape(name_of(row))}</th>{''.join(cells)}</tr>")
     return (
-        f"<section><h2>Table {table.number} of the paper, with this run</h2>"
         f'<div class="scroll"><table class="paper"><thead><tr><th></th>{head}</tr><tr><th>Method</th>{below}</tr>'
-        f'</thead><tbody>{"".join(body)}</tbody></table></div><p class="note">{" ".join(notes)}</p></section>'
+        f'</thead><tbody>{"".join(body)}</tbody></table></div><p class="note">{escape(" ".join(standing.notes))}</p>'
+    )
+
+
+def _ablations(found: Sequence[Results]) -> str:
+    """The paper's Table 6, with ours in it where it is a network of that table."""
+    rows = []
+    for results in found:
+        config = results.settings["method"].get("config", {})
+        if results.settings["dataset"] == "gopro" and "combination" in config and (mean := results.mean()):
+            part = "" if results.is_complete else f", {results.coverage}"
+            network = Ablation(
+                config["combination"].count("+") + 1, config["combination"], config["sam"], config["csff"], mean.psnr
+            )
+            rows.append((f"{results.label}{part}", network))
+    if not rows:
+        return ""
+    body = []
+    for name, row in (*(("", row) for row in paper_ablations()), *rows):
+        marks = "".join(f"<td>{'yes' if given else 'no'}</td>" for given in (row.sam, row.csff))
+        combination = row.combination.replace("+", " + ") if name else row.combination
+        ours = ' class="ours"' if name else ""
+        body.append(
+            f"<tr{ours}><th>{escape(name or 'paper')}</th><td>{row.stages}</td>"
+            f"<td>{escape(combination)}</td>{marks}<td>{_number(row.psnr)}</td></tr>"
+        )
+    return (
+        '<section><h2>Table 6 of the paper, with this run</h2><div class="scroll"><table><thead><tr><th></th>'
+        "<th>stages</th><th>combination</th><th>SAM</th><th>CSFF</th><th>PSNR</th></tr></thead>"
+        f'<tbody>{"".join(body)}</tbody></table></div><p class="note">The paper\'s were trained on crops of 128×128 '
+        "for 100,000 steps, as the recipe paper-ablation.</p></section>"
     )
 
 
@@ -404,8 +425,9 @@ def _summary(found: Sequence[Results]) -> str:
 def _warning(found: Sequence[Results]) -> str:
     """Say which means are not over the whole set, and name what failed."""
     partial = [results for results in found if not results.is_complete]
+    tiled = [f"<b>{escape(_run_name(each))}: {each.in_tiles}, not whole.</b><br>" for each in found if each.in_tiles]
     if not partial:
-        return ""
+        return f'<div class="warning">{"".join(tiled)}</div>' if tiled else ""
     if len({results.coverage for results in found}) == 1:
         heading = f"<b>The means are over {escape(found[0].coverage)}.</b>"
     else:
@@ -414,7 +436,8 @@ def _warning(found: Sequence[Results]) -> str:
         )
     reasons = dict.fromkeys(item for results in partial for item in results.failed.items())
     failed = "".join(f"<li>{escape(name)}: {escape(reason)}</li>" for name, reason in reasons)
-    return f'<div class="warning">{heading}{f"<ul>{failed}</ul>" if failed else ""}</div>'
+    tiles = f"<br>{''.join(tiled)}" if tiled else ""
+    return f'<div class="warning">{heading}{tiles}{f"<ul>{failed}</ul>" if failed else ""}</div>'
 
 
 def _cell(text: str, is_best: bool, reduction: float) -> str:
@@ -422,18 +445,9 @@ def _cell(text: str, is_best: bool, reduction: float) -> str:
     return f"<td{best}>{text} <small>({reduction:.1%})</small></td>"
 
 
-def _row_name(results: Results) -> str:
-    part = "" if results.is_complete else f", {results.coverage}"
-    return f"this run: {_run_name(results)}{part}"
-
-
 def _run_name(results: Results) -> str:
-    method = results.settings["method"]
-    name = str(method.get("weights") or method["name"])
-    if results.outputs[-1] in ("stage1", "stage2"):
-        name += f", {_output_name(results.outputs[-1])}"
     sigma = _sigma(results)
-    return name if sigma is None else f"{name}, σ = {sigma:g}"
+    return results.label if sigma is None else f"{results.label}, σ = {sigma:g}"
 
 
 def _told(results: Results) -> str:
@@ -457,13 +471,6 @@ def _sigma(results: Results) -> float | None:
 
 def _output_name(output: str) -> str:
     return output.replace("stage", "stage ")
-
-
-def _set_name(dataset: str) -> str:
-    """Write the name of a test set as the papers do."""
-    if dataset == AVERAGE:
-        return "Average"
-    return BENCHMARKS[dataset].title if dataset in BENCHMARKS else dataset
 
 
 def _number(psnr_db: float) -> str:

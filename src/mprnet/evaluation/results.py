@@ -51,6 +51,7 @@ class PictureResult(NamedTuple):
         scores: by `input` and by output, such as `stage3`; empty where there is no ground truth.
         sha256: of the pixels that were measured, degraded picture and ground truth; empty where nobody noted it.
         is_warm: whether its process had restored a picture of this size before.
+        tile_px: the side of the tiles it was restored in; None where it was whole.
     """
 
     size_hw: tuple[int, int]
@@ -58,6 +59,7 @@ class PictureResult(NamedTuple):
     scores: dict[str, Score]
     sha256: str = ""
     is_warm: bool = False
+    tile_px: int | None = None
 
     @property
     def pixels_per_second(self) -> float:
@@ -71,6 +73,7 @@ class PictureResult(NamedTuple):
             "scores": {output: score._asdict() for output, score in self.scores.items()},
             "sha256": self.sha256,
             "is_warm": self.is_warm,
+            "tile_px": self.tile_px,
         }
 
     @classmethod
@@ -78,7 +81,8 @@ class PictureResult(NamedTuple):
         """Read what `to_dict` returned, also as earlier versions wrote it."""
         scores = {output: Score(**score) for output, score in stored["scores"].items()}
         height, width = stored["size_hw"]
-        return cls((height, width), stored["seconds"], scores, stored.get("sha256", ""), stored.get("is_warm", False))
+        later = {key: stored[key] for key in ("sha256", "is_warm", "tile_px") if key in stored}
+        return cls((height, width), stored["seconds"], scores, **later)
 
 
 class StageResult(NamedTuple):
@@ -150,6 +154,27 @@ class Results:
         measured = len(self.images)
         pictures = "picture" if whole == 1 else "pictures"
         return f"{measured} {pictures}" if measured == whole else f"only {measured} of {whole} {pictures}"
+
+    @property
+    def label(self) -> str:
+        """What was measured, in words: the weights or the method, and what is not one pass of the whole network."""
+        method = self.settings["method"]
+        parts = [str(method.get("weights") or method["name"])]
+        if self.outputs[-1] in ("stage1", "stage2"):
+            parts.append(self.outputs[-1].replace("stage", "stage "))
+        parts += [word for word, given in (("local pooling", "local"), ("ensemble", "ensemble")) if method.get(given)]
+        if method.get("scales", 1) > 1:
+            parts.append(f"{method['scales']} scales")
+        if method.get("precision") == "int8":
+            parts.append("int8")
+        return ", ".join(parts)
+
+    @property
+    def in_tiles(self) -> str:
+        """What was not restored whole, in words, such as `2 pictures in tiles of 256`; empty where all were."""
+        tiled = [image.tile_px for image in self.images.values() if image.tile_px is not None]
+        sides = " or ".join(map(str, sorted(set(tiled))))
+        return f"{len(tiled)} picture{'s' * (len(tiled) > 1)} in tiles of {sides}" if tiled else ""
 
     @property
     def has_scores(self) -> bool:
@@ -361,6 +386,19 @@ def forget(folder: Path) -> None:
             path.unlink(missing_ok=True)
     except OSError as error:
         raise DataError(f"{folder} cannot be written to: {error.strerror or error}") from error
+
+
+def read_results(folder: Path) -> list[Results]:
+    """Return what `results.json` of a folder holds: the results of one method, or of several.
+
+    Raises:
+        DataError: there is none, or it cannot be read.
+    """
+    with _readable(folder):
+        stored = _finished(folder)
+        if not stored:
+            raise DataError(f"{folder} holds no {RESULTS_JSON}; expected a folder that mprnet evaluate has written")
+        return [Results.from_dict(one) for one in stored.get("runs", [stored])]
 
 
 def check_for_several(folder: Path) -> None:

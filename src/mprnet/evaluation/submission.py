@@ -37,6 +37,19 @@ def keep_unscored(folder: Path, name: str, picture: NDArray[Any]) -> None:
         raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
+def forget_submission(folder: Path) -> None:
+    """Remove the kept boxes and the files for the server that an earlier run left, perhaps of other weights.
+
+    Raises:
+        DataError: they cannot be removed.
+    """
+    try:
+        for path in (*(folder / _UNSCORED).glob("*.npy"), *(folder / SUBMISSION).glob("*.mat")):
+            path.unlink()
+    except OSError as error:
+        raise DataError(f"{folder} cannot be written to: {error.strerror or error}") from error
+
+
 def write_submission(folder: Path) -> list[Path]:
     """Turn the kept boxes of DND, `0001_01` to `0050_20`, into the files that its server takes.
 

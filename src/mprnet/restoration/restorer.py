@@ -77,9 +77,10 @@ class Restorer:
             one, 64, or half a tile where that is less.
         max_whole_px: the most pixels (H × W × pictures, H and W padded) that are restored in one pass; 0 for tiles
             always. Without one, a tile's where `tile_px` is given, else 1024².
-        local: whether channel attention averages over a window as large as what training saw, in place of the whole
-            picture or tile. `auto`: where `crop_px` is 256 or more. That gains with weights trained like the paper's
-            (Chu et al.); those trained with smaller crops lose by it, up to 0.3 dB in what was measured.
+        local: whether channel attention averages over a window 1.5 times as large as what training saw, in place of
+            the whole picture or tile. `auto`: where `crop_px` is 256 or more. That gains with weights trained like the
+            paper's (Chu et al.); those trained with smaller crops lose by it, up to 0.3 dB in what was measured, or
+            gain next to nothing.
         crop_px: side of the training crops in pixels, a multiple of 8; without one, 256 as in the paper.
         ensemble: whether to average over the eight flips and rotations of each tile, for eight times the time.
         scales: at how many sizes to restore, each half as large as the one after it, the last the picture's own; the
@@ -98,6 +99,9 @@ class Restorer:
     Attributes:
         model: the network, an `MPRNet`; its config says how many channels a picture has.
         backend: what computes, a `mprnet.backends.Backend`.
+        is_local: whether channel attention averages over windows, as `local` and `crop_px` decide.
+        last_tile_px: the side of the tiles, in pixels, that the last picture was restored in at its own size; None
+            where it was whole, or there was none yet.
 
     Raises:
         ConfigError: the device or a size is impossible, or the engine cannot do what is asked for.
@@ -159,9 +163,10 @@ class Restorer:
         self.scales = scales
         self.upright = upright
         self.trained_stages = trained_stages
-        is_local = self.crop_px >= CROP_PX if local == "auto" else local
+        self.is_local = self.crop_px >= CROP_PX if local == "auto" else bool(local)
+        self.last_tile_px: int | None = None
         set_local_pooling(self.model, self.crop_px)  # which checks the size
-        if not is_local:
+        if not self.is_local:
             set_local_pooling(self.model, None)
         self.backend = open_backend(
             self.model,
@@ -549,16 +554,19 @@ class Restorer:
             return smaller_px
 
         computed_px = count * self._computed_px(canvas.size_hw, stages, count)
+        side_px = self._side(canvas.size_hw, stages, count)
         begun = time.perf_counter()
         restore_tiled(
             lambda tile: self._turned(tile, stages) if self.ensemble else self._forward(tile, stages),
             canvas,
-            tile_px=self._side(canvas.size_hw, stages, count),
+            tile_px=side_px,
             overlap_px=self.overlap_px,
             multiple=SIZE_MULTIPLE,
             progress=progress,
             shrink=shrink,
         )
+        tile_px = min(side_px, self._ceiling_px)
+        self.last_tile_px = None if tile_px >= max(_padded(canvas.size_hw)) else tile_px
         # For the first of a kind the engine may have converted or compiled the network.
         size_hw = canvas.size_hw if self.backend.name == "compile" else None
         is_prepared = (kind := (stages, size_hw)) in self._prepared

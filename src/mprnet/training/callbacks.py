@@ -6,7 +6,7 @@ import csv
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -130,6 +130,8 @@ class Checkpoints(pl.Callback):
         self.looked_at = looked_at
         self.best_psnr_db = float("-inf")
         self._asked_to_stop = False
+        self._is_in_step = False
+        self._listen: Callable[[], None] = lambda: None
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_psnr_db": self.best_psnr_db, "looked_at": self.looked_at}
@@ -138,9 +140,18 @@ class Checkpoints(pl.Callback):
         if state_dict.get("looked_at", self.looked_at) == self.looked_at:
             self.best_psnr_db = state_dict["best_psnr_db"]
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._listen()  # again: Lightning has begun to, and would leave a validation at SIGTERM
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self._is_in_step = True
+
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        self._is_in_step = False
         if trainer.global_step >= self.steps:
             trainer.should_stop = True  # Lightning validates before it stops
         elif trainer.global_step % self.every and self._stops(trainer):
@@ -158,8 +169,10 @@ class Checkpoints(pl.Callback):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         is_alone = trainer.world_size == 1  # other processes would not come to save with this one
+        # In a step the weights may be half changed, and in a validation they are the averaged ones.
+        is_whole = trainer.training and not self._is_in_step
         of_crops = isinstance(exception, DataError | ImageError | MissingExtraError) or is_end_of_worker(exception)
-        if of_crops and is_alone:  # a file is bad, the weights are not
+        if of_crops and is_alone and is_whole:  # a file is bad, the weights are not
             self._save(trainer, LAST)
 
     @contextmanager
@@ -176,9 +189,14 @@ class Checkpoints(pl.Callback):
             os.write(2, b"stopping after this step; once more stops at once\n")
             signal.signal(number, before[signal.Signals(number)])
 
-        try:
+        def listen() -> None:
             for number in before:
-                signal.signal(number, ask)
+                if not self._asked_to_stop:
+                    signal.signal(number, ask)
+
+        self._listen = listen
+        try:
+            listen()
             yield
         finally:
             for number, handler in before.items():

@@ -21,10 +21,17 @@ LAST, BEST = "last", "best"
 
 
 class Past(NamedTuple):
-    """What weights have been through: `steps` of the same task before a run, and the `stages` ever trained."""
+    """What weights have been through.
+
+    Attributes:
+        steps: of the same task, before the run.
+        stages: how many were ever trained.
+        trained_on: names of all the folders they ever learned from; `unknown` is what weights to begin with do not say.
+    """
 
     steps: int
     stages: int
+    trained_on: str = ""
 
 
 def save_state(state: Mapping[str, Any], path: Path) -> None:
@@ -80,5 +87,6 @@ class RunFiles(TorchCheckpointIO):
             **self._metadata(checkpoint["global_step"]),
             "training_steps": str(self._past.steps + checkpoint["global_step"]),
             "trained_stages": str(self._past.stages),
+            "trained_on": self._past.trained_on,
         }
         save_checkpoint(self._model, target, metadata=metadata, dtype=torch.float16, overwrite=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -38,6 +39,7 @@ class RestorationModule(pl.LightningModule):
         optimization: how.
         folder: where a batch is saved whose loss or gradient is not finite, or whose loss is far off.
         passed: tells the share of the run's time that has passed, where time may end it.
+        anywhere: tells whether something holds on any device of the run, where there are several; all of them ask.
     """
 
     def __init__(
@@ -46,12 +48,14 @@ class RestorationModule(pl.LightningModule):
         optimization: Optimization,
         folder: Path,
         passed: Callable[[], float] = lambda: 0.0,
+        anywhere: Callable[[bool], bool] = bool,
     ) -> None:
         super().__init__()
         self.model: MPRNet = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stubs
         self.optimization = optimization
         self.folder = folder
         self._clock = passed
+        self._anywhere = anywhere
         self._passed = 0.0
         # Of a function, not of the network: that would be a second network in the checkpoints.
         self._forward = torch.compile(self.model.forward, dynamic=False) if optimization.compile else self.model.forward
@@ -87,8 +91,9 @@ class RestorationModule(pl.LightningModule):
         with many_variants():
             restored = self._forward(degraded, self.optimization.stages).computed
         loss = restoration_loss(restored, target, self.optimization.edge_weight, self.optimization.root_over)
-        self._check("the loss", loss)
-        self._compare(loss.item())
+        fault = self._fault(loss.item())
+        if self._anywhere(bool(fault)):  # others would wait for the device that stops
+            self._stop(fault or "the loss of another device is not finite, or far off,")
         return loss
 
     def configure_gradient_clipping(
@@ -99,7 +104,8 @@ class RestorationModule(pl.LightningModule):
     ) -> None:
         """Cut the gradient's norm, and stop before a gradient that is not finite spoils the weights."""
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), gradient_clip_val or torch.inf)
-        self._check("the gradient's norm", norm)
+        if not torch.isfinite(norm):  # the same on all devices
+            self._stop(f"the gradient's norm is {norm.item()}")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         degraded, target = batch
@@ -115,24 +121,24 @@ class RestorationModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["network"] = asdict(self.model.config)
 
-    def _check(self, what: str, value: Tensor) -> None:
-        """Raise unless `value` is finite."""
-        if not torch.isfinite(value):
-            self._stop(f"{what} is {value.item()}")
-
-    def _compare(self, loss: float) -> None:
-        """Raise where the loss is far above what it was: the weights are of no use any more, and seldom recover."""
+    def _fault(self, loss: float) -> str:
+        """Say what is wrong with a loss: far above what it was, the weights are of no use, and seldom recover."""
+        if not math.isfinite(loss):
+            return f"the loss is {loss}"
         self._losses += 1
         if self._losses > _SETTLED and loss > _FAR * self._usual_loss:
-            self._stop(f"the loss is {loss:.3g}, {loss / self._usual_loss:.0f} times what it was,")
+            return f"the loss is {loss:.3g}, {loss / self._usual_loss:.0f} times what it was,"
         self._usual_loss += (loss - self._usual_loss) / min(self._losses, _SETTLED)
+        return ""
 
     def _stop(self, what: str) -> NoReturn:
         """Raise, and keep the batch for a look."""
         step = self.global_step
-        path = self.folder / f"batch-of-step-{step}.pt"
+        device = f"-of-device-{self.global_rank}" if self.global_rank else ""
+        path = self.folder / f"batch-of-step-{step}{device}.pt"
         degraded, target = self._batch or (None, None)
         save_state({"degraded": degraded, "target": target, "state_dict": self.model.state_dict()}, path)
+        self._anywhere(False)  # waits until all have written theirs: the first to end ends the others
         raise TrainingError(
             f"{what} at step {step} with learning rate {self.rate(step):.3g}; the batch and the "
             f"weights are in {path}. Try a lower optimization.rate, a smaller optimization.clip_norm, or "

@@ -114,6 +114,17 @@ class Data:
         _check("data.workers", self.workers, self.workers >= 0, "0 or more")
         _check("data.cache_mib", self.cache_mib, self.cache_mib >= 0, "0 or more")
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the folders, without what lies above them.
+
+        Example:
+            >>> Data(pairs=(PairData("sets/gopro"), PairData("sets/own"), PairData("sets/gopro"))).names
+            ('gopro', 'own')
+        """
+        folders = [*(data.folder for data in self.clean), *(data.folder for data in self.pairs), *self.rain_layers]
+        return tuple(dict.fromkeys(Path(folder).name or folder for folder in folders))
+
     def crop_px_after(self, steps: int) -> int:
         """Return the side of the crops that the last of so many steps saw."""
         return next((growth.crop_px for growth in reversed(self.growth) if growth.step < steps), self.crop_px)
@@ -121,7 +132,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Validation:
-    """What is looked at on the way: never a test set.
+    """What is looked at on the way; it should be no test set.
 
     Args:
         pairs: paired folder, or

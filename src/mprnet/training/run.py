@@ -6,8 +6,9 @@ import json
 import logging
 import math
 import pickle
+import signal
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -93,7 +94,7 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Traini
     past = _past(recipe)
     keeper = Checkpoints(folder, recipe.optimization.steps, recipe.validation.every, _looked_at(recipe))
     if resume:
-        past = _resumed(_opened(model, checkpoint).get("past"), past, recipe.optimization.stages)
+        past = _resumed(_opened(model, checkpoint).get("past"), past, recipe)
     _prepare(folder, recipe)
 
     def metadata(steps: int) -> dict[str, str]:
@@ -113,10 +114,14 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Traini
     with _quiet():
         trainer = _trainer(recipe, folder, callbacks, files)
         module = RestorationModule(
-            model, recipe.optimization, folder, lambda: timer.time_elapsed() / allowed if allowed else 0.0
+            model,
+            recipe.optimization,
+            folder,
+            passed=lambda: timer.time_elapsed() / allowed if allowed else 0.0,
+            anywhere=lambda holds: trainer.strategy.reduce_boolean_decision(holds, all=False),
         )
         try:
-            with keeper.stopping_on_signals():
+            with keeper.stopping_on_signals(), _ended_together(trainer):
                 trainer.fit(module, datamodule=data, ckpt_path=checkpoint if resume else None, weights_only=True)
         except Stopped:
             raise KeyboardInterrupt from None
@@ -199,17 +204,30 @@ def _network(recipe: Recipe) -> MPRNet:
 
 
 def _past(recipe: Recipe) -> Past:
-    """Return what the weights that a run begins with have been through."""
+    """Return what the weights will have been through, those among it that a run begins with."""
+    stages, folders = recipe.optimization.stages, recipe.data.names
     if not recipe.weights:
-        return Past(0, recipe.optimization.stages)
+        return Past(0, stages, _joined(folders))
     metadata = read_metadata(find_weights(recipe.weights))
     steps = metadata.get("training_steps", "") if metadata.get("task") == recipe.task else ""
-    return Past(int(steps) if steps.isdecimal() else 0, max(recipe.optimization.stages, trained_stages_of(metadata)))
+    return Past(
+        int(steps) if steps.isdecimal() else 0,
+        max(stages, trained_stages_of(metadata)),
+        _joined((*metadata.get("trained_on", "unknown").split(", "), *folders)),
+    )
 
 
-def _resumed(recorded: Mapping[str, int] | None, past: Past, stages: int) -> Past:
-    """Return the past that a checkpoint records, the stages trained from now on among it."""
-    return past if recorded is None else Past(recorded["steps"], max(recorded["stages"], stages))
+def _resumed(recorded: Mapping[str, Any] | None, past: Past, recipe: Recipe) -> Past:
+    """Return the past that a checkpoint records, with what is trained and learned from now on."""
+    if recorded is None:
+        return past
+    before = recorded.get("trained_on", "unknown").split(", ")
+    stages = max(recorded["stages"], recipe.optimization.stages)
+    return Past(recorded["steps"], stages, _joined((*before, *recipe.data.names)))
+
+
+def _joined(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(names))
 
 
 def _opened(model: MPRNet, checkpoint: Path) -> dict[str, Any]:
@@ -253,6 +271,19 @@ def _quiet() -> Iterator[None]:
     finally:
         for talker, level in zip(talkers, levels, strict=True):
             talker.setLevel(level)
+
+
+@contextmanager
+def _ended_together(trainer: pl.Trainer) -> Iterator[None]:
+    """Where this process fails, end those that it started for other devices: they would wait for it."""
+    try:
+        yield
+    except Stopped:  # as they do
+        raise
+    except BaseException:
+        if trainer.strategy.launcher is not None:
+            trainer.strategy.launcher.kill(getattr(signal, "SIGKILL", signal.SIGTERM))
+        raise
 
 
 def _trainer(recipe: Recipe, folder: Path, callbacks: list[pl.Callback], files: RunFiles) -> pl.Trainer:
