@@ -265,16 +265,19 @@ def test_a_missing_file_a_folder_and_an_empty_file_are_told_apart(tmp_path):
         assert refusal(path).startswith("is a folder")
 
 
-def test_a_file_without_permission_says_so(official, monkeypatch):
+@pytest.mark.parametrize("form", ["official", "ours"])
+def test_a_file_without_permission_says_so(form, request, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    official.chmod(0)
-    if os.access(official, os.R_OK):  # nobody refuses root a file
+    path = request.getfixturevalue(form)
+    path.chmod(0)
+    if os.access(path, os.R_OK):  # nobody refuses root a file
         monkeypatch.setattr(torch, "load", refuse)
-    assert refusal(official) == "cannot be read: Permission denied"
+        monkeypatch.setattr(Path, "open", refuse)
+    assert refusal(path) == "cannot be read: Permission denied"
     monkeypatch.setattr("mprnet.checkpoints.status_of", refuse)
-    assert refusal(official) == "cannot be read: Permission denied"
+    assert refusal(path) == "cannot be read: Permission denied"
 
 
 class Trap:
@@ -450,6 +453,14 @@ def test_what_is_no_tensor_of_floats_is_named(official, content):
     assert refusal(official).endswith(f"in {name}") or f"in {name};" in refusal(official)
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("name", ["tail.weight", "shallow_feat1.0.weight"])
+def test_a_tensor_of_tensors_is_named(official, name):
+    stored = state_dict_of(official)
+    torch.save({**stored, name: torch.nested.nested_tensor([torch.ones(12, 3, 3)] * 3)}, official)
+    assert refusal(official).endswith(f"in {name}") or f"in {name};" in refusal(official)
+
+
 def test_one_value_that_stands_for_a_whole_tensor_is_named_and_a_part_of_a_larger_store_is_read(official):
     stored = state_dict_of(official)
     part = torch.stack([stored["tail.weight"]] * 3)[1]
@@ -475,6 +486,34 @@ def test_a_file_that_would_unpack_to_more_than_it_holds_is_refused_unread(offici
         archive.writestr("archive/data/bomb", bytes(10**7))
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("read"))
     assert "would unpack to" in refusal(packed)
+
+
+def test_an_archive_whose_directory_python_and_torch_might_look_for_elsewhere_is_refused_unread(official, monkeypatch):
+    whole = official.read_bytes()
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("read"))
+    for other in (
+        whole + b"PK\x05\x06",  # Python sees no zip file any more
+        whole[:-2] + b"\x04\x00note",
+        whole[:-98] + bytes(50) + whole[-98:],  # a directory that is not where the end says
+        whole[:-22] + bytes(20) + whole[-22:],
+        whole[:-30],
+    ):
+        official.write_bytes(other)
+        assert refusal(official).startswith("is truncated or no PyTorch file (its directory")
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_the_directory_of_an_archive_is_found_whichever_its_ends_are(official, monkeypatch, is_large):
+    seen = []
+    monkeypatch.setattr(torch, "load", lambda *_, **__: seen.append(1) or {})
+    if is_large:  # torch writes the records of a large file always
+        assert official.read_bytes()[-42:-38] == b"PK\x06\x07"
+    else:
+        with zipfile.ZipFile(official, "w") as archive:
+            archive.writestr("a/data.pkl", b"x")
+        assert official.read_bytes()[-42:-38] != b"PK\x06\x07"
+    assert refusal(official).startswith("has no state dict")
+    assert seen
 
 
 @pytest.mark.parametrize("depth", [10**4, 10**5, "9" * 5000])
@@ -689,3 +728,26 @@ def test_files_of_the_paper_s_network_say_nothing_of_table_6(ours):
         config = json.loads(file.metadata()["mprnet"])["config"]
     assert "combination" not in config
     assert config["n_feat"] == TINY.n_feat
+
+
+def test_a_compiled_network_is_written_as_the_network_it_is(tmp_path):
+    model = build()
+    save_checkpoint(torch.compile(model, backend="eager"), tmp_path / "a.safetensors")
+    loaded = load_checkpoint(tmp_path / "a.safetensors")
+    for one, two in zip(model.parameters(), loaded.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path):
+    model = build()
+    with pytest.raises(
+        CheckpointError, match=r"would be torch\.int8; expected floats; .*a\.safetensors was not written"
+    ):
+        save_checkpoint(model, tmp_path / "a.safetensors", dtype=torch.int8)
+    torch.nn.utils.parametrize.register_parametrization(model.tail, "weight", torch.nn.Identity())
+    for save, name in ((save_checkpoint, "a.safetensors"), (save_official, "a.pth")):
+        with pytest.raises(
+            CheckpointError, match=r"the network has no parameter tail\.weight of shape .* was not written"
+        ):
+            save(model, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []

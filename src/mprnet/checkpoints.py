@@ -16,6 +16,7 @@ import json
 import os
 import re
 import stat
+import struct
 import warnings
 import zipfile
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ FORMAT_VERSION = 1
 _HEADER = "mprnet"  # one entry only: safetensors writes several in random order, and equal weights give equal files
 _SUFFIX = ".safetensors"
 _FORMS = ("official", "mprnet")
+_ENDS_BYTES = 56 + 20 + 22  # of the records that end a zip file: of a large one, where that is, and of any
 _FLOATS = {
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
     *(torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2, torch.float8_e5m2fnuz),
@@ -264,6 +266,7 @@ def _read(path: Path) -> _Checkpoint:
 
 
 def _read_mprnet(path: Path) -> _Checkpoint:
+    path.open("rb").close()  # raises what is wrong, where the library says of any file it may not open that it is none
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get(_HEADER)
@@ -328,11 +331,7 @@ def _read_official(path: Path) -> _Checkpoint:
 
 def _unpickle(path: Path) -> Any:
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                unpacked = sum(entry.file_size for entry in archive.infolist())
-            if unpacked > path.stat().st_size:  # torch writes records as they are, and takes memory for the unpacked
-                raise CheckpointError(f"{path} would unpack to {unpacked} bytes; expected records that are not packed")
+        _check_archive(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the pickle protocol of foreign files
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -348,6 +347,36 @@ def _unpickle(path: Path) -> Any:
         raise CheckpointError(
             f"{path} is truncated or no PyTorch file ({type(error).__name__}); copy or download it again"
         ) from error
+
+
+def _check_archive(path: Path) -> None:
+    """Raise unless a zip file, as torch takes any to be that begins like one, unpacks to no more than it holds.
+
+    Its directory must lie right before its end, without a comment, as torch writes it: elsewhere Python, which adds up
+    what would be unpacked, and torch, which unpacks it, may each find a directory of their own.
+    """
+    with path.open("rb") as file:
+        if file.read(4) != b"PK\x03\x04":
+            return
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _ENDS_BYTES))
+        end = file.read().rjust(_ENDS_BYTES, b"\0")
+    large, locator, last = end[:56], end[56:76], end[76:]
+    if locator[:4] == b"PK\x06\x07":
+        length, start = struct.unpack_from("<QQ", large, 40)
+        (found,) = struct.unpack_from("<Q", locator, 8)
+        is_whole = large[:4] == b"PK\x06\x06" and found == size - _ENDS_BYTES == start + length
+    else:
+        length, start = struct.unpack_from("<II", last, 12)
+        is_whole = start + length == size - len(last)
+    if last[:4] != b"PK\x05\x06" or last[20:] != b"\0\0" or not is_whole:
+        raise CheckpointError(
+            f"{path} is truncated or no PyTorch file (its directory is not at its end); copy or download it again"
+        )
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > size:  # torch writes records as they are, and takes memory for the unpacked
+        raise CheckpointError(f"{path} would unpack to {unpacked} bytes; expected records that are not packed")
 
 
 def _infer_config(path: Path, stored: Mapping[str, Any]) -> MPRNetConfig:
@@ -367,7 +396,7 @@ def _infer_config(path: Path, stored: Mapping[str, Any]) -> MPRNetConfig:
         if name not in stored:
             raise CheckpointError(f"{path} has no tensor {name}; expected all of an MPRNet")
         tensor = stored[name]
-        if not isinstance(tensor, Tensor) or tensor.dim() != 4:
+        if not _is_plain(tensor) or tensor.dim() != 4:
             raise CheckpointError(f"{path} has no convolution in {name}; expected a tensor of 4 dimensions")
         return tuple(tensor.shape)
 
@@ -441,7 +470,8 @@ def _check_tensors(path: Path, tensors: Mapping[str, Any], shapes: Mapping[str, 
 def _is_plain(content: object) -> TypeGuard[Tensor]:
     if not isinstance(content, Tensor):
         return False
-    return content.layout == torch.strided and content.dtype in _FLOATS and not content.is_meta
+    is_dense = content.layout == torch.strided and not content.is_meta and not content.is_nested
+    return is_dense and content.dtype in _FLOATS
 
 
 def _is_finite(tensor: Tensor) -> bool:
@@ -456,6 +486,7 @@ def _is_metadata(content: object) -> TypeGuard[dict[str, str]]:
 
 
 def _of_model(model: MPRNet, metadata: Mapping[str, str] | None, dtype: torch.dtype | None) -> _Checkpoint:
+    model = getattr(model, "_orig_mod", model)  # of what torch.compile returns, which names everything otherwise
     tensors = {
         name: parameter.detach().to("cpu", dtype or parameter.dtype) for name, parameter in model.named_parameters()
     }
@@ -468,7 +499,15 @@ def _write(checkpoint: _Checkpoint, path: Path, form: str, overwrite: bool) -> N
         raise CheckpointError(f"{path} cannot be written in the form '{form}'; expected {expected}")
     if not _is_metadata(checkpoint.metadata):
         raise CheckpointError(f"metadata is {checkpoint.metadata!r}; expected text under text")
+    for name, shape in _shapes(path, checkpoint.config, len(checkpoint.tensors)).items():
+        if name not in checkpoint.tensors or checkpoint.tensors[name].shape != shape:
+            raise CheckpointError(
+                f"the network has no parameter {name} of shape {shape}; expected those of its config, without "
+                f"parametrizations and hulls; {path} was not written"
+            )
     for name, tensor in checkpoint.tensors.items():
+        if tensor.dtype not in _FLOATS:
+            raise CheckpointError(f"{name} would be {tensor.dtype}; expected floats; {path} was not written")
         if not _is_finite(tensor):
             raise CheckpointError(f"{name} has values that are not finite in {tensor.dtype}; {path} was not written")
     # In plain order: tensors may be channels-last, share their memory, or be views of a larger store.

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mprnet.backends import cache
-from mprnet.backends.cache import cache_dir, cached, compiled_dir, fingerprint, graph_key, prune, prune_compiled
+from mprnet.backends.cache import cache_dir, cached, compiled_dir, fingerprint, graph_key, prune, prune_compiled, remade
 from mprnet.network import set_local_pooling
 
 
@@ -91,6 +91,27 @@ def test_an_entry_is_made_once_and_whole_or_not_at_all(folder):
     with pytest.raises(RuntimeError, match="in the middle"):
         cached("other", fail)
     assert [path.name for path in (folder / "networks").iterdir()] == ["entry"]
+
+
+def test_a_damaged_entry_is_made_anew_and_one_that_is_in_use_left_whole(folder, monkeypatch):
+    cached("entry", fill(b"1", 2))
+    assert (remade("entry", fill(b"2")) / "0.bin").read_bytes() == b"2"
+    assert [path.name for path in (folder / "networks" / "entry").iterdir()] == ["0.bin"]
+
+    discard = cache._discard
+
+    def refuse(entry):
+        if folder in entry.parents:
+            raise PermissionError("it is in use")
+        discard(entry)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "_discard", refuse)
+        elsewhere = remade("entry", fill(b"3"))
+        assert folder not in elsewhere.parents
+        assert (elsewhere / "0.bin").read_bytes() == b"3"
+        prune(0)
+    assert (folder / "networks" / "entry" / "0.bin").read_bytes() == b"2"
 
 
 def test_an_entry_that_another_process_made_meanwhile_is_taken(folder):

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mprnet.backends import eager
+from mprnet.backends import eager, open_backend
 from mprnet.backends.eager import PackedCAB, PackedConvolution, TorchBackend, WinogradConvolution
 from mprnet.network import fold, set_local_pooling
 from mprnet.network.folding import Convolution, FoldedCAB
@@ -190,3 +190,15 @@ def test_folding_needs_nothing_of_the_device(network):
 def test_memory_is_estimated_by_stage_and_precision(network):
     full, half = (TorchBackend(network, precision, CPU) for precision in ("fp32", "bf16"))
     assert full.bytes_per_pixel(1) < full.bytes_per_pixel(3) == 2 * half.bytes_per_pixel(3)
+
+
+def test_the_caller_s_autocast_changes_nothing(make_network):
+    network, degraded = make_network(), torch.rand(1, 3, 24, 16)
+    eager._has_winograd.cache_clear()
+    eager._has_packed.cache_clear()
+    expected = open_backend(network, name="torch", precision="fp32", device=CPU).run(degraded, (3,))
+    eager._has_winograd.cache_clear()
+    eager._has_packed.cache_clear()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = open_backend(network, name="torch", precision="fp32", device=CPU).run(degraded, (3,))
+    assert torch.equal(found[0], expected[0])

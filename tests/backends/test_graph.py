@@ -90,3 +90,15 @@ def test_the_network_is_left_as_it_is(network):
 def test_what_cannot_be_is_refused(network, choices, message):
     with pytest.raises(ConfigError, match=message):
         exported(network, **choices)
+
+
+def test_the_caller_s_defaults_are_not_in_the_graph(network):
+    degraded = torch.rand(1, 3, 16, 16)
+    expected = restored(network, degraded)[0]
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"), torch.autocast("cpu", dtype=torch.bfloat16):
+            program = exported(network, (1,), padded=True)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(program.module()(degraded)[0], expected)

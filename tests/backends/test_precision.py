@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -80,4 +81,30 @@ def test_short_products_are_for_tf32_alone_and_what_was_set_before_comes_back():
         assert (cudnn.allow_tf32, matmul.allow_tf32) == before
     with pytest.raises(KeyError), float32_products("tf32", GPU):
         raise KeyError
+    assert (cudnn.allow_tf32, matmul.allow_tf32) == before
+
+
+def test_threads_that_want_other_products_wait_and_the_last_one_puts_back_what_was_set():
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = (cudnn.allow_tf32, matmul.allow_tf32)
+    seen, entered, leave = [], threading.Event(), threading.Event()
+
+    def other(precision):
+        with float32_products(precision, GPU):
+            seen.append((precision, cudnn.allow_tf32, matmul.allow_tf32))
+            entered.set()
+            leave.wait(20)
+
+    with float32_products("fp32", GPU):
+        threads = [threading.Thread(target=other, args=(precision,)) for precision in ("fp32", "tf32")]
+        threads[0].start()
+        assert entered.wait(20)  # the same is no reason to wait
+        threads[1].start()
+        threads[1].join(0.2)
+        assert seen == [("fp32", False, False)]
+    assert (cudnn.allow_tf32, matmul.allow_tf32) == (False, False)  # one still computes so
+    leave.set()
+    for thread in threads:
+        thread.join(20)
+    assert seen[1:] == [("tf32", True, True)]
     assert (cudnn.allow_tf32, matmul.allow_tf32) == before

@@ -150,7 +150,9 @@ def test_a_bench_that_is_stopped_leaves_what_is_known(tiny):
     assert [(line.case.engine, len(line.seconds)) for line in found[-1].lines] == [("straightforward", 2), ("torch", 1)]
 
 
-def test_peak_memory_is_that_of_a_process_of_its_own(tiny):
+def test_peak_memory_is_that_of_a_process_of_its_own(tiny, tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("raise SystemExit('a stranger ran')")
+    monkeypatch.chdir(tmp_path)
     task = Alone({}, str(tiny), None, "torch", "fp32", 3, (1, 3, 16, 16), "cpu", threads=1)
     small, large = (peak_memory(replace(task, shape=(1, 3, *size_hw))) for size_hw in ((16, 16), (384, 384)))
     features = 384 * 384 * 12 * 4

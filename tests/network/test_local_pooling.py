@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mprnet.errors import ConfigError
 from mprnet.network import MPRNet, MPRNetConfig, set_local_pooling
@@ -211,3 +212,12 @@ def test_a_network_that_restored_can_still_be_trained(model):
         model(degraded)
     model(degraded).stage3.mean().backward()
     assert model.tail.weight.grad is not None
+
+
+def test_a_trace_leaves_nothing_behind(model):
+    set_local_pooling(model, 16)
+    degraded = noise(1, 3, 32, 40)
+    model.float()
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        assert model(mode.from_tensor(degraded.float())).last.shape == degraded.shape
+    assert model(degraded.float()).last.isfinite().all()

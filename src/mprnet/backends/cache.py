@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 import torch
 
-from mprnet import network
+from mprnet import __version__, network
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +93,33 @@ def cached(name: str, make: Callable[[Path], None], notice: Callable[[str], None
     return folder
 
 
+def remade(name: str, make: Callable[[Path], None]) -> Path:
+    """Return a folder of the cache made anew, since what is there is damaged; `cached` says the rest.
+
+    Where it cannot be taken away, as while another process reads it on Windows, the new one is of this process alone.
+    """
+    shared, own = (place / _NETWORKS / name for place in (cache_dir(), _temporary_dir()))
+    with contextlib.suppress(OSError):
+        _discard(shared)
+        return _made(shared, make)
+    with contextlib.suppress(OSError):
+        _discard(own)
+    return _made(own, make)
+
+
+def _discard(entry: Path) -> None:
+    """Take an entry away whole or not at all: half of one would pass for the whole.
+
+    Raises:
+        OSError: it is in use, or the folder cannot be written to.
+    """
+    doomed = entry.rename(entry.with_name(f"{_UNFINISHED}{uuid.uuid4().hex}"))
+    if doomed.is_dir():
+        shutil.rmtree(doomed, ignore_errors=True)
+    else:
+        doomed.unlink(missing_ok=True)
+
+
 def _made(folder: Path, make: Callable[[Path], None]) -> Path:
     with contextlib.suppress(OSError):
         os.utime(folder)
@@ -126,11 +153,9 @@ def prune(largest_bytes: int, *, spare: Path | None = None) -> None:
         if held <= largest_bytes:
             return
         if entry != spare:
-            held -= size
-            if entry.is_dir():
-                shutil.rmtree(entry, ignore_errors=True)
-            else:
-                entry.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                _discard(entry)
+                held -= size
 
 
 def prune_compiled(largest_bytes: int) -> None:
@@ -199,7 +224,8 @@ def fingerprint(model: MPRNet) -> str:
 def _code() -> bytes:
     """Return what tells one edition of the network's code from another; between releases the version does not."""
     sources = [*Path(network.__file__).parent.glob("*.py"), *Path(__file__).parent.glob("*.py")]
-    return b"".join(hashlib.sha256(source.read_bytes()).digest() for source in sorted(sources))
+    digests = (hashlib.sha256(source.read_bytes()).digest() for source in sorted(sources))
+    return b"".join((__version__.encode(), *digests))  # the sources are not everywhere
 
 
 @lru_cache(maxsize=8)

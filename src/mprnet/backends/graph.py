@@ -77,8 +77,13 @@ def exported(
         parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
     # Two sides that are equal would be taken for one.
     batch, (height, width) = (2, (24, 16)) if size_hw is None else (1, size_hw)
-    degraded = torch.zeros(batch, network.config.in_channels, height, width)
-    with torch.no_grad(), _CONFIG.patch(backed_size_oblivious=True):  # sides of 1 are sides like others
+    # Whatever the caller's defaults are: the graph is kept for others.
+    degraded = torch.zeros(batch, network.config.in_channels, height, width, dtype=torch.float32, device="cpu")
+    with (
+        torch.no_grad(),
+        torch.autocast("cpu", enabled=False),
+        _CONFIG.patch(backed_size_oblivious=True),
+    ):  # sides of 1 are sides like others
         if is_local(network):
             graph(degraded)  # so that what the windows cover is known, and kept as numbers instead of how to find them
         shapes = None if size_hw else {"degraded": _symbolic_shape(padded)}
@@ -120,7 +125,7 @@ class _Graph(nn.Module):
 def _extend(picture: Tensor, dim: int) -> Tensor:
     """Extend one axis to the next multiple of 8, as `mprnet.imaging.pad_to_multiple` does, whatever its length."""
     length = picture.shape[dim]
-    positions = torch.arange((length + SIZE_MULTIPLE - 1) // SIZE_MULTIPLE * SIZE_MULTIPLE)
+    positions = torch.arange((length + SIZE_MULTIPLE - 1) // SIZE_MULTIPLE * SIZE_MULTIPLE, device=picture.device)
     # Not by the absolute value: where the size is fixed, OpenVINO 2026.4 takes that of whole numbers as they are.
     reflected = torch.minimum(positions, 2 * (length - 1) - positions)
     repeated = positions.clamp(max=length - 1)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 import importlib.util
 import logging
-import shutil
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from mprnet.backends.cache import cached, graph_key, version_of
+from mprnet.backends.cache import cached, graph_key, remade, version_of
 from mprnet.backends.graph import exported, is_local
 from mprnet.errors import ConfigError, MissingExtraError
 from mprnet.network import MPRNet
@@ -108,8 +107,7 @@ class OnnxBackend:
         try:
             session = load(folder)
         except _failures(runtime):  # the file is damaged, or gone
-            shutil.rmtree(folder, ignore_errors=True)
-            session = load(cached(name, make))
+            session = load(remade(name, make))
         self._held = (stages, size_hw), session
         return session
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import copy
 import functools
 import importlib
-import shutil
 import threading
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from mprnet.backends.cache import cached, fingerprint, graph_key
+from mprnet.backends.cache import cached, fingerprint, graph_key, remade
 from mprnet.backends.graph import exported, is_local
 from mprnet.backends.precision import has_quick_bf16
 from mprnet.errors import ConfigError, MissingExtraError
@@ -21,7 +21,6 @@ from mprnet.network import MPRNet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from torch.export import ExportedProgram
 
@@ -151,11 +150,14 @@ class OpenVINOBackend:
         try:
             return self._core.read_model(folder / "network.xml")
         except RuntimeError:  # it is damaged
-            shutil.rmtree(folder, ignore_errors=True)
-            return self._core.read_model(cached(name, make) / "network.xml")
+            return self._core.read_model(remade(name, make) / "network.xml")
 
     def _quantized(self, path: Path | None) -> Any:
-        remedy = "make it with `mprnet export --format openvino --precision int8 --stage all`"
+        remedy = (
+            "make it with `mprnet export --weights WEIGHTS --format openvino --precision int8 --stage all --calibrate "
+            "FOLDER -o WEIGHTS.int8.xml`"
+        )
+        path = None if path is None else Path(path)
         if path is None or not path.is_file():
             raise ConfigError(f"there is no quantized network {path or 'beside the weights'}; {remedy}")
         if self._is_local:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from typing import TYPE_CHECKING, get_args
 
 import torch
@@ -60,21 +61,56 @@ def choose_precision(precision: Precision, device: torch.device) -> str:
     return "bf16" if device.type == "cpu" and has_quick_bf16() else "fp32"
 
 
+class _Products:
+    """How GPUs multiply float32 numbers, which is set for the whole process: threads that want it otherwise wait."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._users = 0
+        self._shortened = False
+        self._before = (False, False)
+
+    def take(self, shortened: bool) -> None:
+        """Set them for a thread, and keep what they were for the last one to leave."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._users or self._shortened == shortened)
+            if not self._users:
+                self._before = _allowed()
+                _allow(shortened, shortened)
+            self._users, self._shortened = self._users + 1, shortened
+
+    def leave(self) -> None:
+        with self._changed:
+            self._users -= 1
+            if not self._users:
+                _allow(*self._before)
+                self._changed.notify_all()
+
+
+_products = _Products()
+
+
+def _allowed() -> tuple[bool, bool]:
+    # torch's newer names for these, `fp32_precision`, leave it in a state that its own export refuses.
+    return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+
+
+def _allow(cudnn: bool, matmul: bool) -> None:
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = cudnn, matmul
+
+
 @contextlib.contextmanager
 def float32_products(precision: str, device: torch.device) -> Iterator[None]:
     """Let GPUs shorten the factors of float32 products for `tf32` alone; torch does it for convolutions by itself."""
     if device.type != "cuda" or precision not in ("fp32", "tf32"):
         yield
         return
-    # torch's newer names for these, `fp32_precision`, leave it in a state that its own export refuses.
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     try:
-        before = cudnn.allow_tf32, matmul.allow_tf32
+        _products.take(precision == "tf32")
     except RuntimeError:  # the caller has chosen by the newer names, which do not go together with these
         yield
         return
-    cudnn.allow_tf32 = matmul.allow_tf32 = precision == "tf32"
     try:
         yield
     finally:
-        cudnn.allow_tf32, matmul.allow_tf32 = before
+        _products.leave()

@@ -42,7 +42,7 @@ def peak_memory(task: Alone) -> int | None:
         held there. None where the process failed.
     """
     done = subprocess.run(  # noqa: S603 (this Python, this program)
-        [sys.executable, "-c", _PROGRAM],
+        [sys.executable, "-P", "-c", _PROGRAM],  # without what lies in the current folder
         input=json.dumps(dataclasses.asdict(task)),
         capture_output=True,
         text=True,

@@ -7,6 +7,7 @@ import json
 import zipfile
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,8 +20,8 @@ from mprnet.errors import ConfigError, MissingExtraError
 from mprnet.export.quantization import quantized
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from torch.export import ExportedProgram
 
@@ -78,7 +79,7 @@ class Format:
     longest_px: int | None = None
 
 
-def open_exported(path: Path) -> Engine:
+def open_exported(path: str | os.PathLike[str]) -> Engine:
     """Open an exported network with the engine that reads its format, on the processor.
 
     A `.pt2` is code: torch may run what is in it. Open one only where it is from somebody you trust; `read_about` is
@@ -95,10 +96,10 @@ def open_exported(path: Path) -> Engine:
         ConfigError: the name ends in none of the formats' endings.
         MissingExtraError: the engine is not installed.
     """
-    return _of(path).open(path)
+    return _of(Path(path)).open(Path(path))
 
 
-def read_about(path: Path) -> dict[str, str]:
+def read_about(path: str | os.PathLike[str]) -> dict[str, str]:
     """Return what an exported network says about itself, running nothing that is in the file.
 
     Args:
@@ -109,7 +110,7 @@ def read_about(path: Path) -> dict[str, str]:
             was written by `export_model`.
         MissingExtraError: as `open_exported`.
     """
-    return _of(path).about(path)
+    return _of(Path(path)).about(Path(path))
 
 
 def need(extra: str, *packages: str) -> None:

@@ -74,9 +74,11 @@ def compare(
 
 def _picture(count: int, channels: int, height: int, width: int) -> Tensor:
     """Draw waves with a little noise: what networks for photographs were made for more than pure noise is."""
-    generator = torch.Generator().manual_seed(height)
-    waves = torch.rand(count, channels, 4, generator=generator) * torch.tensor([0.3, 0.3, 6.0, 0.3])
-    rows, columns = torch.arange(height).unsqueeze(1), torch.arange(width)
+    with torch.device("cpu"):  # whatever the caller's defaults are
+        generator = torch.Generator().manual_seed(height)
+        waves = torch.rand(count, channels, 4, generator=generator, dtype=torch.float32)
+        waves *= torch.tensor([0.3, 0.3, 6.0, 0.3], dtype=torch.float32)
+        rows, columns = torch.arange(height).unsqueeze(1), torch.arange(width)
+        noise = 0.05 * torch.randn(count, channels, height, width, generator=generator, dtype=torch.float32)
     across, along, phase, size = (wave[..., None, None] for wave in waves.unbind(-1))
-    noise = 0.05 * torch.randn(count, channels, height, width, generator=generator)
     return (0.5 + size * torch.sin(across * rows + along * columns + phase) + noise).clamp(0, 1)

@@ -32,7 +32,7 @@ CROP_PX = 128
 def calibration_crops(
     folder: str | os.PathLike[str], task: str, *, count: int = CROPS, crop_px: int = CROP_PX, seed: int = 0
 ) -> Iterator[Tensor]:
-    """Draw crops of clean pictures and degrade them, as training does.
+    """Draw crops of clean pictures and degrade them, by the defaults of the task's degradation.
 
     Args:
         folder: of clean pictures, smaller ones mirrored at their border; its subfolders are left alone.

@@ -3,7 +3,9 @@
 The paper says which subnetworks their stages have, and whether SAM and CSFF join them. What it leaves open is as close
 to the whole network as can be: the last stage sees the whole picture, the one before it two halves, the one before that
 four quarters; a U-Net joins its patches before its decoder, an ORSNet behind its last block; a stage whose picture no
-SAM predicts predicts it by a 3×3 convolution, as the last one does, and hands its features on as they are.
+SAM predicts predicts it by a 3×3 convolution, as the last one does, and hands its features on as they are. (Section 3.3
+says of other networks that they hand on the picture alone; of its own without SAM the paper does not say so, and SAM's
+Figure 4 takes features and gives features.)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Channel attention over a window as large as what training saw, in place of the whole picture.
+"""Channel attention over a window 1.5 times as large as what training saw, in place of the whole picture.
 
 Training shows the network crops, so its channel attentions learned means over a crop; in a large picture the mean over
 everything has another distribution. At test time each can average over a window around every pixel instead.
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -91,10 +90,23 @@ class Window:
         return refined[..., :height, :width]
 
     def _coverage(self, size: int, window: float, like: Tensor) -> Tensor:
-        return _coverage(size, window, self.block, like.device, like.dtype)
+        key = (size, window, self.block, like.device, like.dtype)
+        known = _known.get(key)
+        if known is None:
+            known = _coverage(*key)
+            if type(known) is torch.Tensor:  # while a network is traced it is no array of numbers
+                if len(_known) >= _MOST_KNOWN:
+                    _known.clear()
+                _known[key] = known
+        return known
 
 
-@lru_cache(maxsize=64)
+_known: dict[tuple[int, float, int, torch.device, torch.dtype], Tensor] = {}
+"""Coverages that were computed; pictures of one size need the same ones."""
+
+_MOST_KNOWN = 64
+
+
 @torch.inference_mode(False)  # what is kept from a restoration is to serve training too
 def _coverage(size: int, window: float, block: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return which part of each grid point's window lies in each block along one axis: `(points, blocks)`."""
