@@ -44,6 +44,18 @@ def test_a_very_long_name_can_be_written(tmp_path: Path) -> None:
     assert path.exists()
 
 
+def test_the_name_on_the_way_is_hardly_longer_than_that_of_a_picture(tmp_path: Path) -> None:
+    with written_whole(tmp_path / "a.png") as unfinished:  # Windows has 260 letters for a whole path
+        assert len(unfinished.name) < 40
+        unfinished.touch()
+
+
+def test_what_an_older_version_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / f".{'0123456789abcdef' * 2}-{_MACHINE}-999999999.unfinished").touch()
+    remove_unfinished(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     killed = (
         "import os, pathlib, sys; from mprnet.files import written_whole\n"

@@ -16,7 +16,9 @@ from pathlib import Path
 _ENDING = ".unfinished"
 _MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
 """Stands for this machine in names: process numbers mean nothing on another that shares the folder."""
-_UNFINISHED = re.compile(rf"\.[0-9a-f]{{32}}-(?P<machine>[0-9a-f]{{8}})-(?P<process>[0-9]{{1,9}}){re.escape(_ENDING)}")
+_UNFINISHED = re.compile(
+    rf"\.[0-9a-f]{{8}}(?:[0-9a-f]{{24}})?-(?P<machine>[0-9a-f]{{8}})-(?P<process>[0-9]{{1,9}}){re.escape(_ENDING)}"
+)
 _ABANDONED_S = 24 * 60 * 60
 """Another machine's file that was not written to for so long is taken for left behind."""
 _NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
@@ -46,8 +48,8 @@ def written_whole(path: Path) -> Iterator[Path]:
         >>> path.read_text(), len(list(path.parent.iterdir()))
         ('whole', 1)
     """
-    # A name of its own length: one built from a long name would be too long for the file system.
-    unfinished = path.with_name(f".{uuid.uuid4().hex}-{_MACHINE}-{os.getpid()}{_ENDING}")
+    # A short name: one built from a long name, or in a deep folder, would be too long for the file system.
+    unfinished = path.with_name(f".{uuid.uuid4().hex[:8]}-{_MACHINE}-{os.getpid()}{_ENDING}")
     _own.add(unfinished.name)
     try:
         yield unfinished

@@ -232,6 +232,13 @@ def test_a_picture_goes_through_a_pipe_both_ways(weights, folder):
         assert image.format == "WEBP"
 
 
+def test_through_a_pipe_too_the_name_and_the_format_agree(weights, folder):
+    command = [*PROGRAM, "restore", "--weights", weights, "-", "-o", "c.png", "--format", "webp"]
+    done = subprocess.run(command, input=(folder / "b.jpg").read_bytes(), capture_output=True, timeout=120)
+    assert (done.returncode, done.stderr) == (1, b"mprnet: the output is c.png, which is no WEBP; name it otherwise\n")
+    assert not (folder / "c.png").exists()
+
+
 def test_what_is_no_picture_sends_nothing_through_a_pipe(weights, folder):
     command = [*PROGRAM, "restore", "--weights", weights, "-"]
     done = subprocess.run(command, input=b"text", capture_output=True, text=False, timeout=120)

@@ -16,6 +16,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from mprnet.errors import ImageError
 from mprnet.imaging import MAX_PIXELS, read_image, write_image
+from mprnet.imaging.decoding import open_picture
 
 ORIENTATION = ExifTags.Base.Orientation
 
@@ -151,12 +152,25 @@ def png_of_size(width, height):
     )
 
 
-@pytest.mark.parametrize("side", [12_000, 60_000, 2**31 - 1])
+@pytest.mark.parametrize("side", [16_400, 60_000, 2**31 - 1])
 def test_a_picture_that_is_too_large_is_refused_before_it_is_decoded(side, tmp_path):
     assert side * side > MAX_PIXELS
     (tmp_path / "bomb.png").write_bytes(png_of_size(side, side))
-    with pytest.raises(ImageError, match=r"bomb.png is (too large|12000×12000)"):
+    with pytest.raises(ImageError, match=r"bomb.png is (too large|16400×16400)"):
         read_image(tmp_path / "bomb.png")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".webp", ".gif"])
+def test_pillow_s_own_limit_is_raised_while_a_picture_is_read(suffix, pixels, tmp_path, monkeypatch):
+    Image.fromarray(pixels).save(tmp_path / f"a{suffix}")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)  # and twice as many are an error
+    with pytest.raises(Image.DecompressionBombError), Image.open(tmp_path / f"a{suffix}") as image:
+        image.load()
+    assert read_image(tmp_path / f"a{suffix}").size_hw == (11, 7)
+    assert Image.MAX_IMAGE_PIXELS == 30
+    with open_picture(tmp_path / f"a{suffix}", 100), pytest.raises(ImageError, match="expected at most 76"):
+        read_image(tmp_path / f"a{suffix}", max_pixels=76)
+    assert Image.MAX_IMAGE_PIXELS == 30
 
 
 def test_the_most_pixels_can_be_chosen(pixels, tmp_path):

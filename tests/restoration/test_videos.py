@@ -206,6 +206,39 @@ def test_the_way_frames_are_turned_is_that_of_players(make_clip):
     assert film.quarter_turns == film.rotation / 90 % 4
 
 
+@pytest.mark.parametrize(("ending", "kept"), [(".mov", {"make": "Maker", "model": "One"}), (".mp4", {})])
+def test_the_place_and_the_day_of_a_telephone_s_video_are_kept(ending, kept, make_clip, tmp_path):
+    source = tmp_path / "telephone.mov"
+    notes = {"location.ISO6709": "+48.1+011.5/", "creationdate": "2026-05-01T10:00:00+0200", "make": "Maker"}
+    tags = {"movflags": "use_metadata_tags"}
+    with av.open(str(make_clip())) as film, av.open(str(source), "w", container_options=tags) as output:
+        copy = output.add_stream_from_template(film.streams.video[0], opaque=True)
+        output.metadata.update({f"com.apple.quicktime.{key}": text for key, text in {**notes, "model": "One"}.items()})
+        for packet in film.demux(video=0):
+            if packet.size:
+                packet.stream = copy
+                output.mux(packet)
+    restore_video([Plain()], source, tmp_path / f"out{ending}")
+    with av.open(str(tmp_path / f"out{ending}")) as film:
+        assert film.metadata["location"].startswith("+48.1")
+        assert film.metadata["date"] == "2026-05-01T10:00:00+0200"
+        assert kept.items() <= film.metadata.items()
+
+
+@pytest.mark.parametrize(("container", "advice"), [("matroska", "as the video does"), ("webm", r"in \.mkv")])
+def test_the_advice_for_a_track_that_does_not_fit_is_another_container(container, advice, make_clip, monkeypatch):
+    def refuse(*_, **__):
+        raise ValueError
+
+    text = SimpleNamespace(type="subtitle", codec_context=SimpleNamespace(name="mov_text"), metadata={})
+    film = VideoReader(make_clip())
+    monkeypatch.setattr(video, "_kept", lambda *_: [text])
+    monkeypatch.setattr(video, "_add_video", lambda *_: SimpleNamespace(metadata={}))
+    output = SimpleNamespace(add_stream_from_template=refuse)
+    with av.open(str(film.path)) as source, pytest.raises(VideoError, match=rf"\(mov_text\); .* ends {advice}$"):
+        video._add_all(output, source, film, SimpleNamespace(container=container), Path("a.mkv"))
+
+
 def test_a_title_of_another_time_is_no_reason_to_fail(make_clip, tmp_path):
     source = make_clip("clip.mkv", time_base=Fraction(1, 1000), pts=range(0, 480, 40))
     content = source.read_bytes()

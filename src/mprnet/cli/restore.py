@@ -56,7 +56,7 @@ def restore(
         str,
         typer.Option(
             metavar="1|2|3|auto",
-            help="The network restores in three stages, each better and slower than the one before; auto: the last one "
+            help="The network restores in three stages, each slower than the one before, and nearly always better; auto: the last one "
             "within --budget-seconds.",
         ),
     ] = "3",

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
 PathLike = str | os.PathLike[str]
 
-MAX_PIXELS = 128 * 1024 * 1024
-"""Larger pictures are refused before they are decoded: 134 million pixels, above what any common camera makes."""
+MAX_PIXELS = 256 * 1024 * 1024
+"""Larger pictures are refused before they are decoded: 268 million pixels, above what cameras and telephones make."""
 
 _KINDS = "PNG, JPEG, TIFF, WebP, BMP, GIF, AVIF or HEIF"
 _MAX_SCANS = 100  # of a JPEG; encoders make about ten, and each takes a walk over the whole picture
@@ -150,10 +150,39 @@ def open_picture(source: PathLike | BinaryIO, max_pixels: int) -> Iterator[OpenF
         yield opened
 
 
+class _PillowLimit:
+    """Pillow's own limit, one for the whole process and lower than ours: raised while any file is open here."""
+
+    def __init__(self) -> None:
+        self._changing = threading.Lock()
+        self._users = 0
+        self._before: int | None = None
+
+    @contextlib.contextmanager
+    def at_least(self, max_pixels: int) -> Iterator[None]:
+        """Let Pillow decode so many pixels in the block; what is larger is refused before."""
+        with self._changing:
+            if not self._users:
+                self._before = Image.MAX_IMAGE_PIXELS
+            self._users += 1
+            if Image.MAX_IMAGE_PIXELS is not None:
+                Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
+        try:
+            yield
+        finally:
+            with self._changing:
+                self._users -= 1
+                if not self._users:
+                    Image.MAX_IMAGE_PIXELS = self._before
+
+
+_pillow_limit = _PillowLimit()
+
+
 @contextlib.contextmanager
 def open_header(source: PathLike | BinaryIO, name: str, max_pixels: int) -> Iterator[OpenFile]:
     """Do the same, and let what the decoder raises through: for a block of `damage_as_errors`."""
-    with _opened(source, name, max_pixels) as file:
+    with _pillow_limit.at_least(max_pixels), _opened(source, name, max_pixels) as file:
         header = file.read(HEADER_BYTES)
         file.seek(0)
         if not header:

@@ -245,7 +245,8 @@ def save_options(
     if picture.icc_profile is not None:
         options["icc_profile"] = picture.icc_profile
     if picture.exif is not None and (format_ != "JPEG" or len(picture.exif) <= _JPEG_EXIF_BYTES):
-        options["exif"] = PREFIX + picture.exif
+        # Pillow takes the prefix out of a WebP's, but not out of an animated one's.
+        options["exif"] = picture.exif if format_ == "WEBP" else PREFIX + picture.exif
     if picture.dpi is not None and format_ in ("PNG", "JPEG", "BMP"):
         options["dpi"] = picture.dpi
     if format_ in _QUALITY:

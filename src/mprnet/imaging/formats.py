@@ -33,7 +33,7 @@ HOLD_16_BITS = frozenset({"PNG", "TIFF"})
 HOLD_PROFILE = frozenset({"PNG", "JPEG", "TIFF", "WEBP", "AVIF", "HEIF"})
 HOLD_FRAMES = frozenset({"GIF", "WEBP", "PNG", "AVIF"})
 
-_LONGEST_SIDE_PX = {"JPEG": 65_500, "WEBP": 16_383, "GIF": 65_535, "AVIF": 65_535, "HEIF": 65_535}
+_LONGEST_SIDE_PX = {"JPEG": 65_500, "WEBP": 16_383, "GIF": 65_535, "AVIF": 32_768, "HEIF": 65_535}
 
 HEADER_BYTES = 64
 """How much of a file `recognise` wants to see."""

@@ -64,7 +64,9 @@ def take_orientation(exif: bytes | None) -> tuple[int, bytes | None]:
     Source:
         Exif 2.32, 4.5.2, 4.6.3 and 4.6.4; TIFF 6.0, section 2.
     """
-    data = bytearray((exif or b"").removeprefix(PREFIX))
+    data = bytearray(exif or b"")
+    while data.startswith(PREFIX):  # some PNGs have one of their own, before which Pillow sets another
+        del data[: len(PREFIX)]
     order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]))
     try:
         if order is None:

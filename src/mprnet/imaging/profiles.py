@@ -36,10 +36,10 @@ def fit_profile(picture: Picture, format_: str) -> Picture:
     )
     if format_ in HOLD_PROFILE and not (space == _GREY and becomes_colour):
         return picture
-    if space != (_GREY if picture.is_grey else _COLOUR):
+    if space != _COLOUR and not (picture.is_grey and space == _GREY):
         return replace(picture, icc_profile=None)
-    pixels = to_8_bits(picture.pixels)
-    image = Image.fromarray(pixels[..., 0] if picture.is_grey else pixels)
+    # A profile of colours describes grey, too: as the colour of three equal channels.
+    image = Image.fromarray(to_8_bits(picture.pixels)[..., 0] if space == _GREY else to_8_bits(picture.rgb()))
     try:
         converted = ImageCms.profileToProfile(
             image,

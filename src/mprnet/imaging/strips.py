@@ -79,7 +79,7 @@ def write_tiff(picture: Picture, file: BinaryIO) -> None:
     """
     height, width = picture.size_hw
     if picture.is_grey and not holds_grey("TIFF", has_alpha=picture.alpha is not None, depth=picture.depth):
-        picture = replace(picture, pixels=picture.rgb(), icc_profile=None)
+        picture = replace(picture, pixels=picture.rgb())
     channels = picture.pixels.shape[2] + (picture.alpha is not None)
     file.write(b"II*\0" + bytes(4))
     offsets: list[int] = []

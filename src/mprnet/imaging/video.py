@@ -54,6 +54,12 @@ _OPEN = {
     "max_pixels": str(MAX_PIXELS),
 }
 
+_OF_TELEPHONES = {
+    f"com.apple.quicktime.{key}": name
+    for key, name in (("location.ISO6709", "location"), ("creationdate", "date"), ("make", "make"), ("model", "model"))
+}
+"""Where and by what a video was made, in words that MP4 and MOV are not given, and in those that they are."""
+
 _FULL_RANGE = 2
 _LOW_WHITE = 255 * 256
 
@@ -386,9 +392,10 @@ def _add_all(
         try:
             copy = output.add_stream_from_template(track, opaque=True)
         except ValueError as error:
+            other = "as the video does" if encoding.container == "matroska" else "in .mkv"
             raise VideoError(
                 f"{target} cannot hold the {track.type} of {film.path} ({track.codec_context.name}); choose a target "
-                "that ends in .mkv"
+                f"that ends {other}"
             ) from error
         copy.metadata.update(_titles(track.metadata))
         copy.disposition = track.disposition
@@ -449,11 +456,13 @@ def _pixel_format(film: VideoReader, codec: str) -> str:
 def _titles(metadata: dict[str, str]) -> dict[str, str]:
     """Keep what people wrote about a video or track; what describes the old file is no longer true."""
     stale = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration", "vendor_id", "rotate"}
-    return {
+    titles = {
         key: value
         for key, value in metadata.items()
         if key.lower() not in stale and not key.upper().startswith(("_STATISTICS", "NUMBER_OF_", "BPS"))
     }
+    common = {name: metadata[key] for key, name in _OF_TELEPHONES.items() if key in metadata}
+    return common | titles
 
 
 def _chroma(layout: Any) -> str:

@@ -153,6 +153,9 @@ def restore_picture(
         source = _content(source)
     if isinstance(target, str | os.PathLike):
         target = Path(target)
+        named = FORMATS.get(target.suffix.lower())
+        if options.format is not None and named not in (None, format_named(options.format)):
+            raise ConfigError(f"the output is {target}, which is no {format_named(options.format)}; name it otherwise")
     elif options.compare:
         raise ConfigError("a strip before and after is asked for, but the output is a stream; name a file")
     try:
