@@ -16,7 +16,7 @@ def test_commands_are_listed_by_what_they_are_for_and_restore_first():
         panels.setdefault(command.rich_help_panel, []).append(name)
     assert list(panels.items()) == [
         ("Restore", ["restore", "compare"]),
-        ("Measure", ["metrics", "evaluate", "bench"]),
+        ("Measure", ["metrics", "evaluate", "table", "bench"]),
         ("Train", ["degrade", "prepare", "train"]),
         ("Networks and weights", ["info", "convert", "export"]),
     ]
