@@ -469,10 +469,11 @@ def test_boxes_of_dnd_become_the_files_of_its_server(tmp_path):
     assert written.shape == (1, 20)
     assert np.allclose(written[0, 4], (boxes[4].pictures.degraded + 0.5) / 2)
     assert list((tmp_path / "restored").iterdir()) == []
+    (tmp_path / "restored" / "mine.npy").touch()
     other = Run(Benchmark("dnd", "denoise", boxes[:1], 1000, None), halving())  # too few for the server
     evaluate(other, tmp_path, overwrite=True)
     assert list((tmp_path / "submission").iterdir()) == []
-    assert [path.name for path in (tmp_path / "restored").iterdir()] == ["0001_01.npy"]
+    assert sorted(path.name for path in (tmp_path / "restored").iterdir()) == ["0001_01.npy", "mine.npy"]
 
 
 TWO = """

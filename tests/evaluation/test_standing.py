@@ -85,6 +85,8 @@ def test_what_was_trained_on_realblur_is_compared_with_its_like():
 
 def test_a_part_of_a_set_is_compared_with_nothing():
     (standing,) = standings([results("gopro", 40.0, expected=1111), results("hide", 40.0)])
+    (odd,) = standings([results("gopro", weights="a|b.pth")])
+    assert r"| a\|b.pth | 33.00" in to_markdown(odd)
     (row,) = ours(standing)
     assert (row.setting, row.method) == (PART, "own.safetensors, only 2 of 1111 pictures")
     assert "| ‡own.safetensors, only 2 of 1111 pictures | 40.00 / 0.950 | 40.00 / 0.950 |" in to_markdown(standing)

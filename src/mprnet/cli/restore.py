@@ -56,8 +56,8 @@ def restore(
         str,
         typer.Option(
             metavar="1|2|3|auto",
-            help="The network restores in three stages, each slower than the one before, and nearly always better; auto: the last one "
-            "within --budget-seconds.",
+            help="The network restores in three stages, each slower than the one before, and nearly always better; "
+            "auto: the last one within --budget-seconds.",
         ),
     ] = "3",
     budget_seconds: Annotated[

@@ -71,7 +71,7 @@ def to_markdown(standing: Standing) -> str:
     lines.append("".join(f"| {name} " for name in ("Method", *map(title_of, table.columns))) + "|")
     lines.append("|---" * (1 + len(table.columns)) + "|")
     for row, reductions in zip(table.rows, table.reductions(), strict=True):
-        cells = [name_of(row)]
+        cells = [name_of(row).replace("|", r"\|")]
         for column, (score, reduction) in enumerate(zip(row.scores, reductions, strict=True)):
             cells.append(_cell(standing, row, column, score, reduction) if score else "–")
         lines.append("".join(f"| {cell} " for cell in cells) + "|")

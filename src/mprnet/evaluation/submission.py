@@ -20,6 +20,8 @@ SUBMISSION = "submission"
 """The folder, below that of the results, whose files go to the server."""
 
 _UNSCORED = "restored"
+_PICTURE = "[0-9][0-9][0-9][0-9]"
+_BOX = f"{_PICTURE}_[0-9][0-9]"  # what else lies in such folders is not ours
 
 
 def keep_unscored(folder: Path, name: str, picture: NDArray[Any]) -> None:
@@ -44,7 +46,7 @@ def forget_submission(folder: Path) -> None:
         DataError: they cannot be removed.
     """
     try:
-        for path in (*(folder / _UNSCORED).glob("*.npy"), *(folder / SUBMISSION).glob("*.mat")):
+        for path in (*folder.glob(f"{_UNSCORED}/{_BOX}.npy"), *folder.glob(f"{SUBMISSION}/{_PICTURE}.mat")):
             path.unlink()
     except OSError as error:
         raise DataError(f"{folder} cannot be written to: {error.strerror or error}") from error
