@@ -29,8 +29,8 @@ import torch
 from torch import Tensor
 
 from mprnet.errors import CheckpointError, ConfigError
-from mprnet.files import status_of, written_whole
-from mprnet.network import MPRNet, MPRNetConfig, build
+from mprnet.files import PathLike, status_of, written_whole
+from mprnet.network import TASKS, MPRNet, MPRNetConfig, build
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,8 +46,6 @@ _FLOATS = {
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
     *(torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2, torch.float8_e5m2fnuz),
 }  # torch has others, of 4 bits, which it cannot turn into these
-
-PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -103,8 +101,10 @@ def task_of(metadata: Mapping[str, str], path: PathLike, asked: str | None = Non
         asked: the task they are wanted for; without one, that of the file.
 
     Raises:
-        ConfigError: the weights are for another task than is asked for.
+        ConfigError: there is no such task, or the weights are for another one.
     """
+    if asked not in (None, *TASKS):
+        raise ConfigError(f"task is {asked!r}; expected one of {', '.join(TASKS)}")
     stored = metadata.get("task")
     if None not in (asked, stored) and asked != stored:
         raise ConfigError(
@@ -503,7 +503,7 @@ def _write(checkpoint: _Checkpoint, path: Path, form: str, overwrite: bool) -> N
         if name not in checkpoint.tensors or checkpoint.tensors[name].shape != shape:
             raise CheckpointError(
                 f"the network has no parameter {name} of shape {shape}; expected those of its config, without "
-                f"parametrizations and hulls; {path} was not written"
+                f"parametrizations and wrappers; {path} was not written"
             )
     for name, tensor in checkpoint.tensors.items():
         if tensor.dtype not in _FLOATS:

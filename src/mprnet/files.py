@@ -14,6 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _ENDING = ".unfinished"
+PathLike = str | os.PathLike[str]
+"""The place of a file or folder."""
+
 _MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
 """Stands for this machine in names: process numbers mean nothing on another that shares the folder."""
 _UNFINISHED = re.compile(

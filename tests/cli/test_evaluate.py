@@ -82,7 +82,10 @@ def test_pictures_that_were_not_restored_whole_are_told(command, pairs, weights,
     monkeypatch.setattr(Restorer, "_side", lambda *_: 24)
     answer = command(*arguments)
     assert answer.code == 0
-    assert answer.err == "mprnet: 3 pictures in tiles of 24, not whole, for their size or for want of memory\n"
+    assert answer.err == (
+        "mprnet: tiny.safetensors, stage 1, local pooling: "
+        "3 pictures in tiles of 24, not whole, by size or for want of memory\n"
+    )
     assert [image["tile_px"] for image in json.loads((out / "results.json").read_text())["images"].values()] == [24] * 3
     assert "tiny.safetensors, stage 1, local pooling: 3 pictures in tiles of 24, not whole." in (
         (out / "report.html").read_text(encoding="utf-8")

@@ -27,7 +27,7 @@ def measured(tmp_path):
 def test_folders_are_joined_in_the_papers_tables(command, measured):
     answer = command("table", measured("a", "gopro"), measured("b", "hide", "sidd"))
     assert (answer.code, answer.err) == (0, "")
-    assert answer.out.startswith("Table 3. Deblurring\n")
+    assert answer.out.startswith("Table 3. Deblurring: PSNR (dB) / SSIM\n")
     assert "\n| own.safetensors | **34.00** (0.0%) / **0.970** (0.0%) | **34.00** (0.0%) / **0.970** (0.0%) |\n" in (
         answer.out
     )
@@ -53,4 +53,6 @@ def test_a_folder_without_results_is_one_clear_line(command, tmp_path):
 def test_sets_that_are_in_no_table_are_one_clear_line(command, measured):
     answer = command("table", measured("a", "holiday"))
     assert answer.code == 1
-    assert answer.err == ("mprnet: no table of the paper has scores of holiday; expected results of its test sets\n")
+    assert answer.err == (
+        "mprnet: there are no scores for a table of the paper (holiday); expected results of its test sets\n"
+    )

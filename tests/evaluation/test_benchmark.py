@@ -474,6 +474,9 @@ def test_boxes_of_dnd_become_the_files_of_its_server(tmp_path):
     evaluate(other, tmp_path, overwrite=True)
     assert list((tmp_path / "submission").iterdir()) == []
     assert sorted(path.name for path in (tmp_path / "restored").iterdir()) == ["0001_01.npy", "mine.npy"]
+    evaluate(Run(Benchmark("dnd", "denoise", boxes, None, None), halving()), tmp_path, overwrite=True)
+    assert (tmp_path / "submission" / "0001.mat").exists()
+    assert [path.name for path in (tmp_path / "restored").iterdir()] == ["mine.npy"]
 
 
 TWO = """

@@ -146,7 +146,7 @@ def test_a_network_of_table_6_stands_in_it(page):
     text = page([found]).text
     assert "paper 2 U-Net + ORSNet no no 29.70" in text
     assert "paper 3 U-Nets + ORSNet yes yes 30.49" in text
-    assert "<tiny>.safetensors 2 unet + orsnet no yes 28.00" in text
+    assert "<tiny>.safetensors 2 U-Net + ORSNet no yes 28.00" in text
     assert "Table 6" not in page([results(gain=3.0)]).text
 
 

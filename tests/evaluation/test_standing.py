@@ -77,19 +77,22 @@ def test_what_was_trained_on_realblur_is_compared_with_its_like():
     assert standing.notes[-3:] == (
         "own.safetensors was trained on gopro, realblur-j.",
         "own.safetensors was trained on gopro.",
-        "own.safetensors was trained on what its file does not say.",
+        "own.safetensors does not say what it was trained on.",
     )
+    (other,) = standings([results("realblur-r", trained_on="RealBlur_R")])
+    assert ours(other)[0].setting == "trained on RealBlur"
     (elsewhere,) = standings([results("gopro", trained_on="realblur-j")])
     assert ours(elsewhere)[0].setting == ""
 
 
 def test_a_part_of_a_set_is_compared_with_nothing():
-    (standing,) = standings([results("gopro", 40.0, expected=1111), results("hide", 40.0)])
+    (standing,) = standings([results("gopro", 40.0, expected=1111), results("hide", 30.0)])
     (odd,) = standings([results("gopro", weights="a|b.pth")])
-    assert r"| a\|b.pth | 33.00" in to_markdown(odd)
-    (row,) = ours(standing)
-    assert (row.setting, row.method) == (PART, "own.safetensors, only 2 of 1111 pictures")
-    assert "| ‡own.safetensors, only 2 of 1111 pictures | 40.00 / 0.950 | 40.00 / 0.950 |" in to_markdown(standing)
+    assert r"| a\|b.pth | **33.00** (0.0%)" in to_markdown(odd)
+    part, whole = ours(standing)
+    assert (part.setting, part.method) == (PART, "own.safetensors, only 2 of 1111 pictures")
+    assert (whole.setting, whole.method, whole.scores[0]) == ("", "own.safetensors", None)
+    assert "| ‡own.safetensors, only 2 of 1111 pictures | 40.00 / 0.950 | – |" in to_markdown(standing)
     assert standing.table.best("", 0) == paper_tables()[3].rows[-1].scores[0]
 
 
@@ -104,10 +107,27 @@ def test_a_set_that_is_there_twice_is_one_clear_line():
         standings([results("gopro"), results("gopro", 32.0)])
 
 
+def test_engines_that_machines_chose_and_old_notes_of_local_pooling_split_no_row():
+    found = [results("gopro", backend="torch", local=False), results("hide", backend="openvino", local=False)]
+    old = results("gopro", sha256="1" * 64, local="auto", crop_px=128).to_dict()
+    whole, again = ours(standings([*found, Results.from_dict(old)])[0])
+    assert None not in whole.scores
+    assert again.method == "own.safetensors"
+
+
+def test_tiles_and_asterisks_are_told_in_markdown():
+    tiled = results("sidd")
+    tiled.images = {name: image._replace(tile_px=256) for name, image in tiled.images.items()}
+    text = to_markdown(standings([tiled])[0])
+    assert "\nown.safetensors on SIDD validation: 2 pictures in tiles of 256, not whole." in text
+    assert "\n\\* trained with additional data." in text
+    assert "\\* [" in text
+
+
 def test_the_table_as_markdown_is_the_papers_with_our_row():
     (standing,) = standings([results("gopro", 33.66)])
     lines = to_markdown(standing).splitlines()
-    assert lines[0] == "Table 3. Deblurring"
+    assert lines[0] == "Table 3. Deblurring: PSNR (dB) / SSIM"
     assert lines[2:4] == ["| Method | GoPro | HIDE |", "|---|---|---|"]
     assert lines[-4] == "| own.safetensors | **33.66** (0.0%) / 0.950 (18.0%) | – |"
     assert "| MPRNet | 32.66 (10.9%) / **0.959** (0.0%) | **30.96** (0.0%) / **0.939** (0.0%) |" in lines

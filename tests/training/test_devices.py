@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ import psutil
 import pytest
 
 TWO = """
-import math, os, sys
+import math, os, sys, time
 import lightning.pytorch as pl
 from mprnet import training
 from mprnet.training import module, run
@@ -36,13 +37,15 @@ try:
     training.train(training.load_recipe(recipe), folder)
 except Exception as error:
     print(rank, os.getpid(), error, flush=True)
+    time.sleep(6)  # Lightning looks every five seconds for processes that have ended
     sys.exit(1)
 print(rank, os.getpid(), "done", flush=True)
 """
 
 
 def left_of(session: int) -> list[str]:
-    return [process.name() for process in psutil.process_iter() if session_of(process.pid) == session]
+    found = [process for process in psutil.process_iter(["name", "status"]) if session_of(process.pid) == session]
+    return [process.info["name"] for process in found if process.info["status"] != psutil.STATUS_ZOMBIE]
 
 
 def session_of(pid: int) -> int | None:
@@ -72,7 +75,11 @@ def test_two_devices_end_together(tiny, tmp_path, wrong, said, kept):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         start_new_session=True,
     )
-    out, _ = started.communicate(timeout=200)
+    try:
+        out, _ = started.communicate(timeout=200)
+    except subprocess.TimeoutExpired:
+        os.killpg(started.pid, signal.SIGKILL)
+        raise
     first = next(line for line in out.splitlines() if line.startswith(f"0 {started.pid} "))
     assert said in first, out
     assert started.returncode == (0 if wrong == "nothing" else 1)

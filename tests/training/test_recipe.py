@@ -8,7 +8,7 @@ import pytest
 from mprnet.errors import ConfigError
 from mprnet.evaluation.paper import paper_ablations
 from mprnet.network import PRESETS, preset
-from mprnet.training.recipe import SHIPPED, find_recipe, load_recipe
+from mprnet.training.recipe import find_recipe, load_recipe, shipped_recipes
 
 SMALLEST = """
 task = "derain"
@@ -26,7 +26,7 @@ def smallest(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", shipped_recipes().values(), ids=lambda path: path.stem)
 def test_a_shipped_recipe_is_sound_and_found_by_its_name(path):
     recipe = load_recipe(path.stem)
     assert recipe == load_recipe(path)
@@ -35,7 +35,7 @@ def test_a_shipped_recipe_is_sound_and_found_by_its_name(path):
 
 
 def test_there_is_a_shipped_recipe_for_every_task():
-    assert {load_recipe(path).task for path in SHIPPED.glob("*.toml")} == {"derain", "deblur", "denoise"}
+    assert {load_recipe(path).task for path in shipped_recipes().values()} == {"derain", "deblur", "denoise"}
 
 
 @pytest.mark.parametrize(

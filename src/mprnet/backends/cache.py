@@ -100,7 +100,8 @@ def remade(name: str, make: Callable[[Path], None]) -> Path:
     """
     shared, own = (place / _NETWORKS / name for place in (cache_dir(), _temporary_dir()))
     with contextlib.suppress(OSError):
-        _discard(shared)
+        if shared.exists():  # another process may have taken it away
+            _discard(shared)
         return _made(shared, make)
     with contextlib.suppress(OSError):
         _discard(own)

@@ -94,7 +94,9 @@ class CompiledBackend:
         moved = degraded.to(self.device, torch.float32, memory_format=torch.channels_last)
         # Weights that are constants are laid out for their convolutions once. Only said here are they traced as such.
         frozen = torch._inductor.config.patch(freezing=self.device.type == "cpu")
-        with _quiet(), many_variants(), frozen, float32_products(self.precision, self.device):
+        # The caller's autocast would change some operations and not others.
+        plain = torch.autocast(self.device.type, enabled=False)
+        with _quiet(), many_variants(), frozen, plain, float32_products(self.precision, self.device):
             pictures = self._network(moved, stages)
         # What a CUDA graph returns lies in memory that its next run writes to.
         return tuple(picture.to(degraded.device, copy=True) for picture in pictures)

@@ -281,7 +281,7 @@ def _has_packed(dtype: torch.dtype) -> bool:
 @torch.inference_mode()
 def _agrees(replacement: Callable[[Convolution], nn.Module], dtype: torch.dtype) -> bool:
     """Tell whether a convolution is there and gives what the public one gives."""
-    wave = torch.arange(3 * 24 * 24).sin()
+    wave = torch.arange(3 * 24 * 24, dtype=torch.float32, device="cpu").sin()
     features = wave[: 3 * 16 * 16].view(1, 3, 16, 16).to(dtype, memory_format=torch.channels_last)
     with torch.autocast("cpu", enabled=False):  # the caller's, which would change the public one alone
         for addend, slope in ((None, 0.2), (torch.zeros_like(features), None)):

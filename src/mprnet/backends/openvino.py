@@ -153,11 +153,11 @@ class OpenVINOBackend:
             return self._core.read_model(remade(name, make) / "network.xml")
 
     def _quantized(self, path: Path | None) -> Any:
+        path = None if path is None else Path(path)
         remedy = (
             "make it with `mprnet export --weights WEIGHTS --format openvino --precision int8 --stage all --calibrate "
-            "FOLDER -o WEIGHTS.int8.xml`"
+            f"FOLDER -o {path or 'WEIGHTS.int8.xml'}`"
         )
-        path = None if path is None else Path(path)
         if path is None or not path.is_file():
             raise ConfigError(f"there is no quantized network {path or 'beside the weights'}; {remedy}")
         if self._is_local:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import io
 import signal
 import sys
+from typing import Annotated
 
 import typer
 
+from mprnet import __version__
 from mprnet.cli.bench import bench
 from mprnet.cli.compare import compare
 from mprnet.cli.convert import convert
@@ -29,12 +31,26 @@ from mprnet.errors import MPRNetError
 
 app = typer.Typer(
     name="mprnet",
-    help="Take rain, blur and noise out of photographs.",
     epilog="Exit code: 0 all is done, 1 something failed or cannot be, 2 no such option, 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"mprnet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Take rain, blur and noise out of photographs."""
 
 
 def main() -> None:

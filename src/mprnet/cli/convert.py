@@ -9,7 +9,12 @@ import typer
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Weights file to read, in either form.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IN", help="Weights file to read, in either form; or derain, deblur or denoise for the shipped one."
+        ),
+    ],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Weights file to write.")],
     to: Annotated[
         str | None,
@@ -23,6 +28,7 @@ def convert(
 ) -> None:
     """Convert a weights file between the published form (.pth) and ours (.safetensors)."""
     from mprnet.checkpoints import convert_checkpoint
+    from mprnet.weights import shipped_weights
 
-    convert_checkpoint(source, target, to=to, overwrite=overwrite)
+    convert_checkpoint(shipped_weights().get(str(source), source), target, to=to, overwrite=overwrite)
     typer.echo(target)

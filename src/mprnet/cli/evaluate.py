@@ -158,7 +158,7 @@ def evaluate(
             _print(found)
             for results in found:
                 if results.in_tiles and tile_px is None:
-                    notice(f"{results.in_tiles}, not whole, for their size or for want of memory")
+                    notice(f"{results.label}: {results.in_tiles}, not whole, by size or for want of memory")
             if any(results.images for results in found):
                 command = shlex.join(["mprnet", *sys.argv[1:]])
                 write_report(folder / REPORT, found, examples_of(runs, found), command=command)

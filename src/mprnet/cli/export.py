@@ -49,35 +49,26 @@ def export(
     """For programs: write a network for ONNX, OpenVINO or torch.export, and keep it if it agrees with torch."""
     from rich.console import Console
 
-    from mprnet.checkpoints import load_checkpoint, read_metadata, task_of
-    from mprnet.export import CROPS, calibration_crops, export_model
+    from mprnet.export import CROPS, export_weights
     from mprnet.network import TASKS
-    from mprnet.weights import find_weights
 
     if task is not None and task not in TASKS:
         raise ConfigError(f"--task is {task!r}; expected one of {', '.join(TASKS)}")
-    if task is None and weights is None:
+    name = weights or task
+    if name is None:
         raise ConfigError(f"nothing says what to export; give --task {options.TASKS}, or --weights")
     if crops is not None and (calibrate is None or crops < 1):
         raise ConfigError(f"--crops is {crops}; expected 1 or more, beside --calibrate")
-    path = find_weights(weights or task or "")
-    metadata = read_metadata(path)
-    task = task_of(metadata, path, task)
-    metadata |= {"task": task} if task else {}
-    samples = None
-    if calibrate is not None:
-        if task is None:
-            raise ConfigError(f"{path} does not say what it undoes; give --task {options.TASKS} too")
-        samples = calibration_crops(calibrate, task, count=crops or CROPS)
-    with Console(stderr=True).status(f"Exporting {path.name} …"):
-        comparisons = export_model(
-            load_checkpoint(path),
+    with Console(stderr=True).status(f"Exporting {Path(name).name} …"):
+        comparisons = export_weights(
+            name,
             output,
             format=format,
+            task=task,
             stage=int(stage) if stage.isdecimal() else stage,  # type: ignore[arg-type] # checked there
             precision=precision,
-            metadata=metadata,
-            crops=samples,
+            calibrate=calibrate,
+            count=crops or CROPS,
             overwrite=overwrite,
         )
     for comparison in comparisons:

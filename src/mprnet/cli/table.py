@@ -13,12 +13,12 @@ from mprnet.cli.terminal import plain
 def table(
     folders: Annotated[
         list[Path],
-        typer.Argument(metavar="DIR…", help="Folders that mprnet evaluate has written, whose sets a table may join."),
+        typer.Argument(metavar="DIR…", help="Folders that mprnet evaluate has written."),
     ],
 ) -> None:
     """Print the paper's tables as Markdown, with a row for each network or method that was measured.
 
-    Of one network that was measured on all five sets of rain the row has the average.
+    A network that was measured on all five sets of rain gets their average, too.
     """
     from mprnet.errors import DataError
     from mprnet.evaluation.results import read_results
@@ -28,6 +28,6 @@ def table(
     tables = standings(found)
     if not tables:
         sets = ", ".join(dict.fromkeys(results.settings["dataset"] for results in found))
-        raise DataError(f"no table of the paper has scores of {sets}; expected results of its test sets")
+        raise DataError(f"there are no scores for a table of the paper ({sets}); expected results of its test sets")
     lines = "\n\n".join(map(to_markdown, tables)).split("\n")
     typer.echo("\n".join(map(plain, lines)))

@@ -13,6 +13,7 @@ import torch
 
 from mprnet.datasets.folders import INPUT, TARGET, FolderPair, list_pictures, read_rgb_picture
 from mprnet.errors import DataError, ImageError, MissingExtraError
+from mprnet.files import PathLike
 from mprnet.imaging import check_target, write_image
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mprnet.degradation import Degradation
-
-PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mprnet.errors import DataError, ImageError
+from mprnet.files import PathLike
 from mprnet.imaging import FORMATS, read_image
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -28,12 +28,13 @@ class FolderPair(NamedTuple):
     target: Path
 
 
-def list_pictures(folder: Path) -> list[Path]:
+def list_pictures(folder: PathLike) -> list[Path]:
     """Return the pictures of a folder, without its subfolders and hidden files, sorted by name.
 
     Raises:
         DataError: the folder does not exist, cannot be read, or holds none.
     """
+    folder = Path(folder)
     try:
         if not folder.is_dir():
             found = "is not a folder" if folder.exists() else "does not exist"
@@ -50,12 +51,13 @@ def list_pictures(folder: Path) -> list[Path]:
     return pictures
 
 
-def pair_folders(folder: Path) -> list[FolderPair]:
+def pair_folders(folder: PathLike) -> list[FolderPair]:
     """Return the pairs of `folder/input` and `folder/target`, matched by name without suffix, sorted.
 
     Raises:
         DataError: a folder is missing or empty, a name stands twice, or a picture has no partner.
     """
+    folder = Path(folder)
     sides: list[dict[str, Path]] = []
     for side in (INPUT, TARGET):
         by_name: dict[str, Path] = {}

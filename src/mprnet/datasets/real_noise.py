@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,10 +12,10 @@ import numpy as np
 from mprnet.datasets.layouts import Item, ItemPictures
 from mprnet.datasets.matlab import MatlabArray, read_struct_field, write_mat
 from mprnet.errors import DataError, ImageError
+from mprnet.files import PathLike
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -116,7 +117,9 @@ class DndBoxes:
         return items
 
 
-def write_dnd_submission(folder: Path, picture: int, boxes: Sequence[NDArray[Any]], *, overwrite: bool = False) -> Path:
+def write_dnd_submission(
+    folder: PathLike, picture: int, boxes: Sequence[NDArray[Any]], *, overwrite: bool = False
+) -> Path:
     """Write the denoised boxes of one picture as DND's server takes them: `folder/0001.mat` and so on.
 
     The file holds what the authors' submission kit writes: `Idenoised`, a 1×20 cell of singles, `israw`, false, and
@@ -136,6 +139,7 @@ def write_dnd_submission(folder: Path, picture: int, boxes: Sequence[NDArray[Any
         DataError: the file exists or cannot be written.
         MissingExtraError: SciPy is not installed.
     """
+    folder = Path(folder)
     if len(boxes) != DND_BOXES:
         raise ImageError(f"{len(boxes)} boxes for picture {picture} of DND; expected {DND_BOXES}")
     cell = np.empty((1, DND_BOXES), dtype=object)

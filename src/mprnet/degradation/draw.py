@@ -36,10 +36,20 @@ def normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 
 def check_settings(degradation: object, *names: str, lowest: float = 0.0, highest: float = 1e6) -> None:
-    """Raise ConfigError unless these settings, numbers or ranges, lie within the limits, a range's lower end first."""
+    """Raise ConfigError unless these settings lie within the limits: numbers or, where the default is one, ranges.
+
+    Args:
+        degradation: a dataclass whose fields have defaults.
+        names: of the fields.
+        lowest: no number is to be below.
+        highest: or above; of a range the lower end comes first.
+    """
     for name in names:
         value = getattr(degradation, name)
-        low, high = value if isinstance(value, tuple) else (value, value)
-        if not lowest <= low <= high <= highest:
-            order = ", the lower end first" if isinstance(value, tuple) else ""
+        is_range = isinstance(type(degradation).__dataclass_fields__[name].default, tuple)  # type: ignore[attr-defined]
+        numbers = value if is_range and isinstance(value, tuple) else (value,)
+        if len(numbers) != (2 if is_range else 1) or not all(isinstance(number, int | float) for number in numbers):
+            raise ConfigError(f"{name} is {value!r}; expected {'(lowest, highest)' if is_range else 'a number'}")
+        if not lowest <= numbers[0] <= numbers[-1] <= highest:
+            order = ", the lower end first" if is_range else ""
             raise ConfigError(f"{name} is {value}; expected {lowest:g} to {highest:g}{order}")

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -30,12 +31,13 @@ from mprnet.evaluation.results import (
     write_results,
 )
 from mprnet.evaluation.submission import forget_submission, keep_unscored, write_submission
+from mprnet.files import PathLike
 from mprnet.network import SIZE_MULTIPLE, stage_costs
 from mprnet.restoration.journal import sha256_of
+from mprnet.weights import find_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -98,12 +100,12 @@ class Watch(NamedTuple):
     outcome: PictureResult | str
 
 
-def network_method(restorer: Restorer, weights: Path, *, stage: int | None = None) -> Method:
+def network_method(restorer: Restorer, weights: PathLike, *, stage: int | None = None) -> Method:
     """Measure a network.
 
     Args:
         restorer: the network.
-        weights: the file it was loaded from, whose hash is kept with the results.
+        weights: the file it was loaded from, or its shipped name; the file's hash is kept with the results.
         stage: 1, 2 or 3, the one stage to measure, later ones not being computed; without it all, at one scale from one
             pass.
 
@@ -122,6 +124,7 @@ def network_method(restorer: Restorer, weights: Path, *, stage: int | None = Non
             f"stage{number}": picture.permute(1, 2, 0).numpy() for number, picture in zip(stages, pictures, strict=True)
         }
 
+    weights = find_weights(weights)
     metadata = read_metadata(weights)
     facts: dict[str, Any] = {
         "weights": weights.name,
@@ -166,7 +169,7 @@ def baseline_method(name: str, *, sigma: float | None = None) -> Method:
 
 def evaluate_all(
     runs: Sequence[Run],
-    folder: Path,
+    folder: PathLike,
     *,
     limit: int | None = None,
     overwrite: bool = False,
@@ -187,7 +190,7 @@ def evaluate_all(
         ConfigError: two runs have one label, or as `evaluate`.
         DataError: `folder` holds the results of a single run and there are several, or as `evaluate`.
     """
-    processes = processes or Processes()
+    folder, processes = Path(folder), processes or Processes()
     labels = [run.label for run in runs]
     if len(set(labels)) < len(labels):
         raise ConfigError(f"a method or a noise is given twice: {', '.join(labels)}")
@@ -211,7 +214,7 @@ def evaluate_all(
 
 def evaluate(
     run: Run,
-    folder: Path | None = None,
+    folder: PathLike | None = None,
     *,
     limit: int | None = None,
     overwrite: bool = False,
@@ -238,7 +241,7 @@ def evaluate(
         DataError: the set is empty, or `folder` holds results of other settings or of more pictures.
     """
     benchmark, method = run.benchmark, run.method
-    processes = processes or Processes()
+    folder, processes = None if folder is None else Path(folder), processes or Processes()
     if limit is not None and limit < 1:
         raise ConfigError(f"the limit is {limit}; expected at least one picture")
     items = list(benchmark.items[:limit])

@@ -7,16 +7,17 @@ import math
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mprnet.errors import DataError, ImageError, MissingExtraError
 from mprnet.evaluation.protocols import Protocol, Score, get_protocol, score
+from mprnet.files import PathLike
 from mprnet.imaging import FORMATS, read_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -90,7 +91,7 @@ class FolderScores:
         return re.sub(r'^( *"psnr": )Infinity', r"\g<1>1e999", text, flags=re.MULTILINE)
 
 
-def pair_pictures(restored: Path, target: Path) -> Pairing:
+def pair_pictures(restored: PathLike, target: PathLike) -> Pairing:
     """Pair the pictures of two folders by name: the path inside the folder, without its suffix.
 
     Hidden files and files that are not pictures by their suffix are passed over.
@@ -102,6 +103,7 @@ def pair_pictures(restored: Path, target: Path) -> Pairing:
     Raises:
         DataError: a path does not exist, one is a file and the other a folder, or both folders hold no picture.
     """
+    restored, target = Path(restored), Path(target)
     for path in (restored, target):
         if not path.exists():
             raise DataError(f"{path} does not exist")
@@ -128,8 +130,8 @@ def pair_pictures(restored: Path, target: Path) -> Pairing:
 
 
 def score_folders(
-    restored: Path,
-    target: Path,
+    restored: PathLike,
+    target: PathLike,
     protocol: Protocol | str,
     progress: Callable[[Sequence[PicturePair]], Iterable[PicturePair]] = iter,
 ) -> FolderScores:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mprnet.datasets.benchmarks import BENCHMARKS, Benchmark
@@ -12,11 +13,10 @@ from mprnet.datasets.layouts import FileItem, ItemPictures
 from mprnet.degradation import GaussianNoise
 from mprnet.errors import ConfigError, DataError
 from mprnet.evaluation.folders import pair_pictures
+from mprnet.files import PathLike
 from mprnet.imaging import to_pixels, to_tensor
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mprnet.datasets.layouts import Item
 
 PROTOCOL_OF_TASK = {"derain": "rain", "deblur": "gopro", "denoise": "rgb"}
@@ -49,7 +49,7 @@ class NoisyItem:
         return ItemPictures(to_pixels(degrade_picture(to_tensor(clean), noise, self.seed, self.name)), clean)
 
 
-def paired_set(root: Path, task: str, protocol: str | None = None) -> Benchmark:
+def paired_set(root: PathLike, task: str, protocol: str | None = None) -> Benchmark:
     """Take a folder with `input/` and `target/` as a test set of the folder's name.
 
     A name without partner, or that stands twice, is an item that cannot be read: the others are measured.
@@ -60,8 +60,12 @@ def paired_set(root: Path, task: str, protocol: str | None = None) -> Benchmark:
         protocol: a key of `PROTOCOLS`; without one, the usual one of the task.
 
     Raises:
+        ConfigError: there is no such task.
         DataError: one of the two folders is missing, or both are empty.
     """
+    root = Path(root)
+    if task not in PROTOCOL_OF_TASK:
+        raise ConfigError(f"task is {task!r}; expected one of {', '.join(PROTOCOL_OF_TASK)}")
     pairing = pair_pictures(root / INPUT, root / TARGET)
     items: list[Item] = [FileItem(*pair) for pair in pairing.pairs]
     items += [UnreadableItem(name, reason) for name, reason in pairing.unpaired.items()]
@@ -69,7 +73,7 @@ def paired_set(root: Path, task: str, protocol: str | None = None) -> Benchmark:
     return Benchmark(_name(root), task, items, None, protocol or PROTOCOL_OF_TASK[task])
 
 
-def noisy_set(folder: Path, sigma: float, *, seed: int = 0, protocol: str | None = None) -> Benchmark:
+def noisy_set(folder: PathLike, sigma: float, *, seed: int = 0, protocol: str | None = None) -> Benchmark:
     """Take a folder of clean pictures, with white Gaussian noise in them, as a test set.
 
     The noise of a picture depends on `seed` and its name alone and is what `mprnet degrade --sigma` draws; that of a
@@ -85,6 +89,7 @@ def noisy_set(folder: Path, sigma: float, *, seed: int = 0, protocol: str | None
         ConfigError: `sigma` is not above 0.
         DataError: the folder does not exist or holds no picture.
     """
+    folder = Path(folder)
     if not sigma > 0:
         raise ConfigError(f"the noise is {sigma:g}; expected a standard deviation above 0, of white = 255")
     items: dict[str, Item] = {}

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mprnet.evaluation.protocols import Score
     from mprnet.evaluation.results import Results
     from mprnet.evaluation.standing import Standing
+    from mprnet.files import PathLike
 
     Pixels = NDArray[np.uint8]
 
@@ -100,7 +101,7 @@ def examples_of(runs: Sequence[Run], found: Sequence[Results]) -> list[Example]:
     return examples
 
 
-def write_report(path: Path, found: Sequence[Results], examples: Sequence[Example], *, command: str = "") -> None:
+def write_report(path: PathLike, found: Sequence[Results], examples: Sequence[Example], *, command: str = "") -> None:
     """Write the report, whole or not at all.
 
     Args:
@@ -134,7 +135,7 @@ def write_report(path: Path, found: Sequence[Results], examples: Sequence[Exampl
         warning=_warning(found),
         sections="\n".join(filter(None, sections)),
     )
-    write_text(path, page)
+    write_text(Path(path), page)
 
 
 def _example(title: str, runs: Sequence[Run], found: Sequence[Results], name: str) -> Example:
@@ -262,26 +263,25 @@ def _standing(standing: Standing) -> str:
 
 
 def _ablations(found: Sequence[Results]) -> str:
-    """The paper's Table 6, with ours in it where it is a network of that table."""
+    """The paper's Table 6, with ours in it where it is a network that lacks something."""
     rows = []
     for results in found:
         config = results.settings["method"].get("config", {})
         if results.settings["dataset"] == "gopro" and "combination" in config and (mean := results.mean()):
             part = "" if results.is_complete else f", {results.coverage}"
-            network = Ablation(
-                config["combination"].count("+") + 1, config["combination"], config["sam"], config["csff"], mean.psnr
-            )
+            combination = config["combination"].replace("unet", "U-Net").replace("orsnet", "ORSNet").replace("+", " + ")
+            stages = config["combination"].count("+") + 1
+            network = Ablation(stages, combination, config["sam"], config["csff"], mean.psnr)
             rows.append((f"{results.label}{part}", network))
     if not rows:
         return ""
     body = []
     for name, row in (*(("", row) for row in paper_ablations()), *rows):
         marks = "".join(f"<td>{'yes' if given else 'no'}</td>" for given in (row.sam, row.csff))
-        combination = row.combination.replace("+", " + ") if name else row.combination
         ours = ' class="ours"' if name else ""
         body.append(
             f"<tr{ours}><th>{escape(name or 'paper')}</th><td>{row.stages}</td>"
-            f"<td>{escape(combination)}</td>{marks}<td>{_number(row.psnr)}</td></tr>"
+            f"<td>{escape(row.combination)}</td>{marks}<td>{_number(row.psnr)}</td></tr>"
         )
     return (
         '<section><h2>Table 6 of the paper, with this run</h2><div class="scroll"><table><thead><tr><th></th>'
@@ -423,7 +423,7 @@ def _summary(found: Sequence[Results]) -> str:
 
 
 def _warning(found: Sequence[Results]) -> str:
-    """Say which means are not over the whole set, and name what failed."""
+    """Say which means are not over the whole set, what was restored in tiles, and name what failed."""
     partial = [results for results in found if not results.is_complete]
     tiled = [f"<b>{escape(_run_name(each))}: {each.in_tiles}, not whole.</b><br>" for each in found if each.in_tiles]
     if not partial:

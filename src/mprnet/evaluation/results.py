@@ -10,17 +10,17 @@ import os
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from mprnet.errors import DataError
 from mprnet.evaluation.averages import PictureMeans
 from mprnet.evaluation.protocols import Score
-from mprnet.files import written_whole
+from mprnet.files import PathLike, written_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
 INPUT, TARGET = "input", "target"
 """What the degraded picture and the ground truth go by, beside the outputs of a method."""
@@ -51,7 +51,7 @@ class PictureResult(NamedTuple):
         scores: by `input` and by output, such as `stage3`; empty where there is no ground truth.
         sha256: of the pixels that were measured, degraded picture and ground truth; empty where nobody noted it.
         is_warm: whether its process had restored a picture of this size before.
-        tile_px: the side of the tiles it was restored in; None where it was whole.
+        tile_px: the side of the tiles it was restored in; None where it was whole, or where nobody noted it.
     """
 
     size_hw: tuple[int, int]
@@ -253,7 +253,7 @@ class Results:
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
         """Read what `to_dict` returned."""
         return cls(
-            settings=stored["settings"],
+            settings=as_now(stored["settings"]),
             outputs=tuple(stored["outputs"]),
             total=stored["total"],
             expected=stored["expected"],
@@ -363,7 +363,7 @@ class Journal:
     def _check(self, path: Path, stored: Mapping[str, Any]) -> None:
         """Raise DataError unless the results of a file are of these settings and outputs."""
         was, now = (
-            _flat({**header["settings"], "outputs": header["outputs"]})
+            _flat({**as_now(header["settings"]), "outputs": header["outputs"]})
             for header in (stored, json.loads(json.dumps(self._header)))
         )
         if was == now:
@@ -388,12 +388,24 @@ def forget(folder: Path) -> None:
         raise DataError(f"{folder} cannot be written to: {error.strerror or error}") from error
 
 
-def read_results(folder: Path) -> list[Results]:
+def as_now(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as they are noted now: local pooling as what it came to, where `auto` was."""
+    now = dict(settings)
+    method = now.get("method", {})
+    if method.get("local") == "auto":
+        from mprnet.restoration.restorer import CROP_PX
+
+        now["method"] = {**method, "local": method["crop_px"] >= CROP_PX}
+    return now
+
+
+def read_results(folder: PathLike) -> list[Results]:
     """Return what `results.json` of a folder holds: the results of one method, or of several.
 
     Raises:
         DataError: there is none, or it cannot be read.
     """
+    folder = Path(folder)
     with _readable(folder):
         stored = _finished(folder)
         if not stored:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mprnet.datasets.benchmarks import BENCHMARKS
 from mprnet.errors import DataError
@@ -40,8 +39,8 @@ class Standing(NamedTuple):
 def standings(found: Sequence[Results]) -> list[Standing]:
     """Put results into the tables that have their test sets.
 
-    Results of one method over several sets of a table share a row, which has an average where they are over all. What
-    is in no table, such as pairs of one's own and noise that was put in, is passed over.
+    Results of one method over several whole sets of a table share a row, which has an average where they are over all.
+    What is in no table, such as pairs of one's own and noise that was put in, is passed over.
 
     Args:
         found: results, in the order of their rows.
@@ -52,30 +51,33 @@ def standings(found: Sequence[Results]) -> list[Standing]:
     Raises:
         DataError: a method was measured twice over one set.
     """
-    rows: dict[int, dict[str, list[Results]]] = {}
+    rows: dict[int, dict[tuple[Any, ...], list[Results]]] = {}
     tables: dict[int, Table] = {}
     for results in found:
         table = table_with(results.settings["dataset"])
         if table is None or results.settings.get("noise") or results.mean() is None:
             continue
         tables[table.number] = table
-        method = json.dumps([results.settings["method"], results.outputs[-1]], sort_keys=True)
-        rows.setdefault(table.number, {}).setdefault(method, []).append(results)
+        # Machines may choose other engines; what was measured in part stands by itself.
+        method = (results.settings["method"].get("sha256", ""), results.label, results.is_complete)
+        own = (results.settings["dataset"],) if not results.is_complete else ()
+        rows.setdefault(table.number, {}).setdefault((*method, *own), []).append(results)
     return [_standing(tables[number], list(rows[number].values())) for number in sorted(tables)]
 
 
 def to_markdown(standing: Standing) -> str:
     """Return a table as Markdown: PSNR and SSIM, the best of a column in bold, reductions where the paper has them."""
     table = standing.table
-    lines = [f"Table {table.number}. {table.title}", ""]
+    lines = [f"Table {table.number}. {table.title}: PSNR (dB) / SSIM", ""]
     lines.append("".join(f"| {name} " for name in ("Method", *map(title_of, table.columns))) + "|")
     lines.append("|---" * (1 + len(table.columns)) + "|")
     for row, reductions in zip(table.rows, table.reductions(), strict=True):
-        cells = [name_of(row).replace("|", r"\|")]
+        cells = [name_of(row).replace("|", r"\|").replace("*", r"\*")]
         for column, (score, reduction) in enumerate(zip(row.scores, reductions, strict=True)):
             cells.append(_cell(standing, row, column, score, reduction) if score else "–")
         lines.append("".join(f"| {cell} " for cell in cells) + "|")
-    return "\n".join((*lines, "", *standing.notes))
+    notes = (note.replace("*", r"\*") for note in standing.notes)
+    return "\n".join((*lines, "", *notes))
 
 
 def name_of(row: Row) -> str:
@@ -108,11 +110,16 @@ def _standing(table: Table, rows: list[list[Results]]) -> Standing:
                 raise DataError(f"{first.label} was measured twice over {dataset}; expected each set once")
             if mean := results.mean():
                 scores[dataset] = mean
-        part = next((f", {results.coverage}" for results in row if not results.is_complete), "")
+        part = "" if first.is_complete else f", {first.coverage}"
         table = table.with_row(f"{first.label}{part}", scores, setting=PART if part else _setting(table, first))
         if "weights" in first.settings["method"]:
             names = first.settings["method"].get("trained_on")
-            learned.append(f"{first.label} was trained on {names or 'what its file does not say'}.")
+            file = first.settings["method"]["weights"]
+            learned.append(
+                f"{file} was trained on {names}." if names else f"{file} does not say what it was trained on."
+            )
+        tiles = [f"{title_of(each.settings['dataset'])}: {each.in_tiles}, not whole." for each in row if each.in_tiles]
+        learned += [f"{first.label} on {line}" for line in tiles]
     settings = {row.setting for row in table.rows}
     notes = ["In parentheses: by how much the best of the column lowers the error (RMSE, DSSIM), recomputed."]
     if PART in settings:
@@ -125,7 +132,7 @@ def _standing(table: Table, rows: list[list[Results]]) -> Standing:
 
 
 def _setting(table: Table, results: Results) -> str:
-    names = results.settings["method"].get("trained_on", "").split(", ")
+    names = results.settings["method"].get("trained_on", "").lower().split(", ")
     return REALBLUR if table.number == 4 and any(name.startswith("realblur") for name in names) else ""
 
 

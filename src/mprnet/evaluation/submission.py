@@ -61,7 +61,7 @@ def write_submission(folder: Path) -> list[Path]:
     Returns:
         The files; none where no boxes are kept, since they were written before.
     """
-    kept = sorted((folder / _UNSCORED).glob("*.npy"))
+    kept = sorted(folder.glob(f"{_UNSCORED}/{_BOX}.npy"))
     written = []
     for number, group in groupby(kept, key=lambda path: path.stem.split("_")[0]):
         boxes = list(group)

@@ -3,7 +3,7 @@
 from mprnet.export.formats import FORMATS, open_exported, read_about
 from mprnet.export.parity import BOUNDS, Comparison
 from mprnet.export.quantization import CROPS, calibration_crops
-from mprnet.export.run import export_model
+from mprnet.export.run import export_model, export_weights
 
 __all__ = [
     "BOUNDS",
@@ -12,6 +12,7 @@ __all__ = [
     "Comparison",
     "calibration_crops",
     "export_model",
+    "export_weights",
     "open_exported",
     "read_about",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import zipfile
@@ -16,12 +17,12 @@ from torch import Tensor
 from mprnet.backends.graph import LONGEST_PX
 from mprnet.backends.onnx import INPUT, to_onnx
 from mprnet.backends.openvino import FINGERPRINT, converted, core
-from mprnet.errors import ConfigError, MissingExtraError
+from mprnet.errors import ConfigError, ExportError, MissingExtraError, MPRNetError
 from mprnet.export.quantization import quantized
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from torch.export import ExportedProgram
 
@@ -94,9 +95,11 @@ def open_exported(path: str | os.PathLike[str]) -> Engine:
 
     Raises:
         ConfigError: the name ends in none of the formats' endings.
+        ExportError: there is no such file, or its engine cannot read it.
         MissingExtraError: the engine is not installed.
     """
-    return _of(Path(path)).open(Path(path))
+    with _readable(Path(path)) as form:
+        return form.open(Path(path))
 
 
 def read_about(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -108,9 +111,25 @@ def read_about(path: str | os.PathLike[str]) -> dict[str, str]:
     Raises:
         ConfigError: as `open_exported`; or an `.onnx` or a `.pt2` is missing or damaged, or a `.pt2` says nothing that
             was written by `export_model`.
-        MissingExtraError: as `open_exported`.
+        ExportError, MissingExtraError: as `open_exported`.
     """
-    return _of(Path(path)).about(Path(path))
+    with _readable(Path(path)) as form:
+        return form.about(Path(path))
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[Format]:
+    """Find the format of a file, and say in one line where its engine cannot read it: each raises what it likes."""
+    form = _of(path)
+    if not path.is_file():
+        raise ExportError(f"{path} does not exist; expected a file of `mprnet export`")
+    try:
+        yield form
+    except MPRNetError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ExportError(f"{path} cannot be read: {reason}") from error
 
 
 def need(extra: str, *packages: str) -> None:

@@ -16,6 +16,8 @@ from mprnet.backends.openvino import core
 from mprnet.datasets.batches import CropBatches, PictureSource
 from mprnet.datasets.folders import list_pictures
 from mprnet.degradation import make_degradation
+from mprnet.errors import ConfigError
+from mprnet.network import SIZE_MULTIPLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -45,9 +47,13 @@ def calibration_crops(
         Iterator[Tensor]: `(1, 3, crop_px, crop_px)` each, float32 in [0, 1], made when asked for.
 
     Raises:
-        ConfigError: there is no such task.
+        ConfigError: there is no such task, or `count` or `crop_px` cannot be.
         DataError: the folder holds no pictures; or, later, one cannot be read.
     """
+    if count < 1:
+        raise ConfigError(f"count is {count}; expected at least 1")
+    if crop_px < SIZE_MULTIPLE or crop_px % SIZE_MULTIPLE:
+        raise ConfigError(f"crop_px is {crop_px}; expected a multiple of {SIZE_MULTIPLE} above 0")
     source = PictureSource(list_pictures(Path(folder)), [(make_degradation(task, {}), 1.0)])
     batches = CropBatches([source], batch=1, crop_px=crop_px, seed=seed)
     return (batches.make(number)[0] for number in range(count))
@@ -80,6 +86,8 @@ def quantized(network: Any, crops: Iterable[Tensor]) -> Any:
 
     core()  # before those that NNCF makes and drops
     samples = [crop.numpy() for crop in crops]
+    if not samples:
+        raise ConfigError("there are no pictures to calibrate with; expected some")
     logging.getLogger("nncf").setLevel(logging.ERROR)
     with contextlib.redirect_stdout(io.StringIO()):  # its progress bars
         return nncf.quantize(

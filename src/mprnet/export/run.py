@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,10 +11,14 @@ import torch
 from mprnet import __version__
 from mprnet.backends import fingerprint
 from mprnet.backends.graph import exported
-from mprnet.checkpoints import trained_stages_of
+from mprnet.checkpoints import load_checkpoint, read_metadata, task_of, trained_stages_of
 from mprnet.errors import ConfigError, ExportError
 from mprnet.export.formats import FORMATS, Content, Format, need
 from mprnet.export.parity import BOUNDS, Comparison, compare
+from mprnet.export.quantization import CROPS, calibration_crops
+from mprnet.files import PathLike
+from mprnet.network import TASKS
+from mprnet.weights import find_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
 
     from mprnet.network import MPRNet
 
-PathLike = str | os.PathLike[str]
 Stage = Literal[1, 2, 3, "all"]
 
 
@@ -100,6 +102,58 @@ def export_model(
     except OSError as error:
         raise ExportError(f"{target} cannot be written: {error.strerror or error}") from error
     return comparisons
+
+
+def export_weights(
+    name_or_path: PathLike,
+    target: PathLike,
+    *,
+    format: str,  # noqa: A002 (as of `export_model`)
+    task: str | None = None,
+    stage: Stage = 3,
+    precision: str = "fp32",
+    calibrate: PathLike | None = None,
+    count: int = CROPS,
+    overwrite: bool = False,
+) -> tuple[Comparison, ...]:
+    """Export shipped weights, or a weights file, with what it says of itself.
+
+    Args:
+        name_or_path: `derain`, `deblur`, `denoise`, or a weights file.
+        target: as for `export_model`, as are `format`, `stage`, `precision`, `overwrite` and what is returned.
+        format: likewise.
+        task: what the weights undo, where their file does not say it.
+        stage: likewise.
+        precision: likewise.
+        calibrate: for int8: a folder of clean pictures, without its subfolders, to be degraded as the task undoes it.
+        count: how many crops of them to calibrate with.
+        overwrite: likewise.
+
+    Raises:
+        CheckpointError: no such weights, or they cannot be read.
+        ConfigError: as `export_model`; the weights are for another task; or nothing says what they undo, and pictures
+            are to be degraded.
+        DataError: as `calibration_crops`.
+        ExportError, MissingExtraError: as `export_model`.
+    """
+    path = find_weights(name_or_path)
+    metadata = read_metadata(path)
+    task = task_of(metadata, path, task)
+    crops = None
+    if calibrate is not None:
+        if task is None:
+            raise ConfigError(f"{path} does not say what it undoes; say the task, too ({', '.join(TASKS)})")
+        crops = calibration_crops(calibrate, task, count=count)
+    return export_model(
+        load_checkpoint(path),
+        target,
+        format=format,
+        stage=stage,
+        precision=precision,
+        metadata=metadata | ({"task": task} if task else {}),
+        crops=crops,
+        overwrite=overwrite,
+    )
 
 
 def _check(format_name: str, stage: Stage, precision: str, crops: Iterable[Tensor] | None) -> Format:

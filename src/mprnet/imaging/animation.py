@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from mprnet.imaging.decoding import OpenFile, PathLike
+    from mprnet.files import PathLike
+    from mprnet.imaging.decoding import OpenFile
     from mprnet.imaging.files import Subsampling
     from mprnet.imaging.picture import Picture
 

@@ -31,7 +31,7 @@ import numpy as np
 from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError, _imaging
 
 from mprnet.errors import ImageError, MPRNetError
-from mprnet.files import status_of
+from mprnet.files import PathLike, status_of
 from mprnet.imaging.directories import MAX_PAGES, excess_in
 from mprnet.imaging.formats import HEADER_BYTES, HOLD_FRAMES, recognise
 from mprnet.imaging.heif import open_heif
@@ -41,7 +41,6 @@ from mprnet.imaging.picture import Picture
 if TYPE_CHECKING:
     from mprnet.imaging.pixels import Pixels
 
-PathLike = str | os.PathLike[str]
 
 MAX_PIXELS = 256 * 1024 * 1024
 """Larger pictures are refused before they are decoded: 268 million pixels, above what cameras and telephones make."""

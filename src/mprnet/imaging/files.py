@@ -34,8 +34,8 @@ from PIL import Image, features
 from torch import Tensor
 
 from mprnet.errors import ConfigError, ImageError
-from mprnet.files import obstacle, status_of, written_whole
-from mprnet.imaging.decoding import MAX_PIXELS, PathLike, decode, name_of, open_picture, upright
+from mprnet.files import PathLike, obstacle, status_of, written_whole
+from mprnet.imaging.decoding import MAX_PIXELS, decode, name_of, open_picture, upright
 from mprnet.imaging.formats import FORMATS, HOLD_16_BITS, check_holds, format_named
 from mprnet.imaging.heif import check_heif, save_heif
 from mprnet.imaging.metadata import PREFIX

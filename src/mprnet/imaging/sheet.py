@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mprnet.errors import ImageError
+from mprnet.files import PathLike
 from mprnet.imaging.animation import read_frames
 from mprnet.imaging.files import check_target, write_image
 from mprnet.imaging.formats import FORMATS
@@ -56,7 +57,9 @@ def contact_sheet(
     return np.asarray(sheet)
 
 
-def compare(pairs: Sequence[tuple[Path, Path]], out: Path, *, cell_px: int = CELL_PX, overwrite: bool = False) -> None:
+def compare(
+    pairs: Sequence[tuple[PathLike, PathLike]], out: PathLike, *, cell_px: int = CELL_PX, overwrite: bool = False
+) -> None:
     """Write a sheet of pictures before and after, a row each, matched by name; of animations the first frames.
 
     Args:
@@ -69,9 +72,10 @@ def compare(pairs: Sequence[tuple[Path, Path]], out: Path, *, cell_px: int = CEL
         ImageError: a folder does not exist, no name stands in both folders of a pair, a picture cannot be read,
             or the sheet cannot be written.
     """
+    out = Path(out)
     check_target(out, overwrite)
     rows = []
-    for before, after in pairs:
+    for before, after in ((Path(one), Path(other)) for one, other in pairs):
         first, second = _by_name(before), _by_name(after)
         names = [name for name in first if name in second]
         if not names:

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mprnet.errors import ConfigError, MissingExtraError, VideoError
-from mprnet.files import status_of
+from mprnet.files import PathLike, status_of
 from mprnet.imaging.decoding import MAX_PIXELS
 from mprnet.imaging.pixels import to_8_bits
 
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
     from mprnet.imaging.pixels import Pixels
 
-PathLike = str | os.PathLike[str]
 
 SUFFIXES = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 """The endings of the videos that can be read and written, in lower case, and FFmpeg's name of their container."""

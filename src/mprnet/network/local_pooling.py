@@ -91,13 +91,13 @@ class Window:
 
     def _coverage(self, size: int, window: float, like: Tensor) -> Tensor:
         key = (size, window, self.block, like.device, like.dtype)
-        known = _known.get(key)
+        known = _known.pop(key, None)
         if known is None:
             known = _coverage(*key)
-            if type(known) is torch.Tensor:  # while a network is traced it is no array of numbers
-                if len(_known) >= _MOST_KNOWN:
-                    _known.clear()
-                _known[key] = known
+        if type(known) is torch.Tensor:  # while a network is traced it is no array of numbers
+            _known[key] = known  # the latest comes last
+            while len(_known) > _MOST_KNOWN:
+                _known.pop(next(iter(_known)), None)
         return known
 
 

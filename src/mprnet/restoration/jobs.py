@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -13,19 +12,18 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import torch
 
 from mprnet.errors import ConfigError, ImageError, MissingExtraError
-from mprnet.files import obstacle, remove_unfinished
+from mprnet.files import PathLike, obstacle, remove_unfinished
 from mprnet.imaging import Animation, Picture
 from mprnet.imaging.video import VideoReader, choose_encoding
 from mprnet.restoration.journal import NAME, Entry, Journal, settings_of, sha256_of
 from mprnet.restoration.pictures import PictureOptions, Restored, load, restore, restore_animation, save
 from mprnet.restoration.pipeline import overlap
 from mprnet.restoration.plan import Failure, Job, is_video, plan, strip_of
+from mprnet.restoration.restorer import several
 from mprnet.restoration.videos import begun_stage, restore_video
 
 if TYPE_CHECKING:
     from mprnet.restoration.restorer import Restorer
-
-PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class Report:
 
 def restore_files(
     restorers: Restorer | Sequence[Restorer],
-    inputs: Sequence[PathLike],
+    inputs: PathLike | Sequence[PathLike],
     output: PathLike | None = None,
     *,
     options: PictureOptions = PictureOptions(),  # noqa: B008 (frozen)
@@ -85,7 +83,7 @@ def restore_files(
 
     Args:
         restorers: the network to use, or several that work one after the other.
-        inputs: files, folders, and patterns such as `photos/**/*.jpg` where no file has that very name.
+        inputs: one or several: files, folders, and patterns such as `photos/**/*.jpg` where no file has that very name.
         output: a folder, in which files keep their names, and the files of a folder, or of a pattern, their place in
             it; or, for a single file, also a file name with the ending of a picture or video. Without one, `NAME.png`
             becomes `NAME_restored.png` beside it, and the folder `NAME` becomes `NAME_restored`.
@@ -102,9 +100,7 @@ def restore_files(
         ConfigError: no inputs, `output` does not fit them, a log is none of ours, a video's codec or quality is none,
             or as `restore_picture`; before anything is restored.
     """
-    chosen = list(restorers) if isinstance(restorers, Sequence) else [restorers]
-    if not chosen:
-        raise ConfigError("no restorers are given; expected at least one")
+    chosen = several(restorers)
     entries = plan(inputs, output, ending=options.ending, compare=options.compare)
     run = _Run(chosen, options, _Encoding(codec, crf), None if log is None else Path(log), entries, watch)
     _remove_unfinished(entries)

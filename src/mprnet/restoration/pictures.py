@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from mprnet.errors import ConfigError, ImageError
-from mprnet.files import written_whole
+from mprnet.files import PathLike, written_whole
 from mprnet.imaging import (
     FORMATS,
     MAX_PIXELS,
@@ -33,7 +33,8 @@ from mprnet.imaging import (
 from mprnet.imaging.decoding import decode, name_of, open_picture, upright
 from mprnet.imaging.formats import check_holds, format_named
 from mprnet.imaging.pixels import to_8_bits
-from mprnet.restoration.plan import strip_of
+from mprnet.restoration.plan import check_ending, strip_of
+from mprnet.restoration.restorer import several
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from mprnet.imaging.pixels import Pixels
     from mprnet.restoration.restorer import Restorer
 
-PathLike = str | os.PathLike[str]
 
 _STRIP_PX = 800
 """The longest side of each picture of a strip before and after."""
@@ -121,7 +121,7 @@ class Restored:
 
 
 def restore_picture(
-    restorers: Sequence[Restorer],
+    restorers: Restorer | Sequence[Restorer],
     source: PathLike | BinaryIO,
     target: PathLike | BinaryIO,
     *,
@@ -133,7 +133,7 @@ def restore_picture(
     Depth, grey, transparency, colour profile and EXIF are kept. Between networks a picture has 16 bits.
 
     Args:
-        restorers: at least one, in the order in which they work.
+        restorers: the network, or several that work one after the other.
         source: a picture of any of `mprnet.imaging.FORMATS`, or a stream of its bytes.
         target: the file to write, whose folder is made where it is missing; or a stream, which gets the format of
             `source` where `options` name none, and nothing if anything fails.
@@ -143,19 +143,18 @@ def restore_picture(
     Raises:
         ImageError: as `mprnet.imaging.read_image` and `write_image`; an existing target is found before the picture
             is restored.
-        ConfigError: there are no restorers; a network has other than 3 channels; a strip is asked for and `target` is
+        ConfigError: there are no restorers; a network has other than 3 channels; `target` ends otherwise than the
+            format that is asked for; a strip is asked for and `target` is
             a stream.
         MissingExtraError: a format needs a package that is not installed.
     """
-    if not restorers:
-        raise ConfigError("no restorers are given; expected at least one")
+    restorers = several(restorers)
     if not isinstance(source, str | os.PathLike):
         source = _content(source)
     if isinstance(target, str | os.PathLike):
         target = Path(target)
-        named = FORMATS.get(target.suffix.lower())
-        if options.format is not None and named not in (None, format_named(options.format)):
-            raise ConfigError(f"the output is {target}, which is no {format_named(options.format)}; name it otherwise")
+        if target.suffix.lower() in FORMATS:
+            check_ending(target, options.ending)
     elif options.compare:
         raise ConfigError("a strip before and after is asked for, but the output is a stream; name a file")
     try:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from mprnet.errors import ConfigError
+from mprnet.files import PathLike
 from mprnet.imaging import FORMATS
 from mprnet.imaging.video import SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-PathLike = str | os.PathLike[str]
 
 _MARK, _STRIP = "_restored", "_compare"
 _WILD = re.compile(r"[*?[]")
@@ -63,8 +63,18 @@ def strip_of(target: Path) -> Path:
     return target.with_name(f"{target.stem}{_STRIP}.jpg")
 
 
+def check_ending(target: Path, ending: str | None) -> None:
+    """Raise ConfigError where a picture is to be written in a format, by its ending, that its name does not say."""
+    if ending is not None and FORMATS.get(target.suffix.lower()) != FORMATS[ending]:
+        raise ConfigError(f"output is the file {target}, which is no {FORMATS[ending]}; name it *{ending}")
+
+
 def plan(
-    inputs: Sequence[PathLike], output: PathLike | None = None, *, ending: str | None = None, compare: bool = False
+    inputs: PathLike | Sequence[PathLike],
+    output: PathLike | None = None,
+    *,
+    ending: str | None = None,
+    compare: bool = False,
 ) -> list[Job | Failure]:
     """Say for every picture where it goes; a failure where it cannot go there.
 
@@ -77,6 +87,8 @@ def plan(
     Raises:
         ConfigError: no inputs, or `output` does not fit them.
     """
+    if isinstance(inputs, str | os.PathLike):  # whose letters would be taken for files
+        inputs = [inputs]
     if "" in (*inputs, output):  # which would stand for the current folder
         raise ConfigError("an input or the output is an empty name; expected files, folders or patterns")
     return list(_without_clashes(list(_pair(inputs, None if output is None else Path(output), ending)), compare))
@@ -119,8 +131,8 @@ def _pair(inputs: Sequence[PathLike], output: Path | None, ending: str | None) -
         is_file = output.suffix.lower() in Image.registered_extensions() | FORMATS or is_video(output)
         if is_file and (len(inputs) > 1 or _is_folder(Path(inputs[0])) or _is_pattern(inputs[0])):
             raise ConfigError(f"output is the file {output}, but several pictures may be made; expected a folder")
-        if is_file and ending is not None and FORMATS.get(output.suffix.lower()) != FORMATS[ending]:
-            raise ConfigError(f"output is the file {output}, which is no {FORMATS[ending]}; name it *{ending}")
+        if is_file:
+            check_ending(output, ending)
         if not is_file and os.path.exists(output):  # noqa: PTH110 (as `_is_folder`)
             raise ConfigError(f"output is {output}, which is a file; expected a folder")
     for given in inputs:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import time
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
@@ -17,6 +17,7 @@ from torch import Tensor
 from mprnet.backends import BackendName, Precision, open_backend
 from mprnet.checkpoints import load_checkpoint, read_metadata, task_of, trained_stages_of
 from mprnet.errors import CheckpointError, ConfigError, ImageError
+from mprnet.files import PathLike
 from mprnet.imaging.pixels import check_pixels
 from mprnet.network import PRESETS, SIZE_MULTIPLE, MPRNet, StageOutputs, set_local_pooling, stage_costs
 from mprnet.restoration.canvas import Canvas, PixelCanvas, TensorCanvas
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
     from mprnet.imaging.pixels import Pixels
 
-PathLike = str | os.PathLike[str]
 Local = Literal["auto"] | bool
 
 TILE_PX = 512
@@ -65,7 +65,8 @@ class Restorer:
 
     A picture is padded to a multiple of 8 and cut back. One of more than `max_whole_px` pixels, or too large for the
     memory that is free, is restored in overlapping tiles, row by row, so that memory does not grow with it. Where
-    memory runs out all the same, smaller tiles go on from the rows that are done.
+    memory runs out all the same, smaller tiles go on from the rows that are done. Calls from several threads may
+    overlap; they share the processor, and `last_tile_px` is then that of any of them.
 
     Args:
         model: the network; it is moved to `device`, set to evaluation and to its pooling as it is, not copied. Its
@@ -89,8 +90,10 @@ class Restorer:
         upright: whether what is undone has a direction, as rain has, which falls; the ensemble is then of the four
             flips alone, since rain that lies on its side is left where it is. Files say it by their task.
         trained_stages: how many of the stages were ever trained; later ones are refused. Files say it.
-        backend: the engine: `torch`, `compile` (torch, compiled), `openvino`, `onnx` (ONNX Runtime); or `auto`, the
-            fastest of those installed, which is measured once and remembered.
+        backend: the engine: `torch`, `compile` (torch, compiled), `openvino`, `onnx` (ONNX Runtime); or `auto`: torch
+            on GPUs and with local pooling, elsewhere torch or OpenVINO (without it, ONNX Runtime), whichever was
+            faster, measured once and remembered. Here torch, in fp32, is the default, since the weights may still
+            change; `from_pretrained` and `from_checkpoint` take `auto` for both.
         precision: what convolutions compute with: `fp32`, `bf16`, on a GPU `fp16` and `tf32`, with OpenVINO `int8`; or
             `auto`, fp16 on GPUs, bf16 on processors that are faster with it and fp32 elsewhere.
         int8: for int8, the quantized network that `mprnet export` made of these weights.
@@ -649,6 +652,18 @@ class Restorer:
             raise ImageError(
                 f"degraded has values from {low:g} to {high:g}; expected [0, 1]: divide 8-bit values by 255"
             )
+
+
+def several(restorers: Restorer | Sequence[Restorer]) -> list[Restorer]:
+    """Return the networks that work one after the other, where one may be given by itself.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    chosen = list(restorers) if isinstance(restorers, Sequence) else [restorers]
+    if not chosen:
+        raise ConfigError("no restorers are given; expected at least one")
+    return chosen
 
 
 def _has_gpu(notice: Callable[[str], None]) -> bool:

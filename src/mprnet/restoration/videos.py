@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mprnet.errors import ConfigError, VideoError
-from mprnet.files import remove_unfinished, written_whole
+from mprnet.files import PathLike, remove_unfinished, written_whole
 from mprnet.imaging.video import (
     Encoding,
     Times,
@@ -29,6 +29,7 @@ from mprnet.imaging.video import (
 )
 from mprnet.restoration.journal import settings_of, sha256_of
 from mprnet.restoration.pictures import PictureOptions
+from mprnet.restoration.restorer import several
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from mprnet.imaging import Pixels
     from mprnet.restoration.restorer import Restorer
 
-PathLike = str | os.PathLike[str]
 
 SEGMENT_FRAMES = 48
 """Two seconds of most videos: what an interruption loses at most."""
@@ -45,7 +45,7 @@ _SETTINGS = "settings.json"
 
 
 def restore_video(
-    restorers: Sequence[Restorer],
+    restorers: Restorer | Sequence[Restorer],
     source: PathLike,
     target: PathLike,
     *,
@@ -65,7 +65,7 @@ def restore_video(
     again with the same video and settings. The folder is removed when the target is there.
 
     Args:
-        restorers: the networks, applied to each frame one after the other, with 16 bits between them.
+        restorers: the network, or several that are applied to each frame one after the other, with 16 bits between.
         source: an MP4, MOV, Matroska or WebM file.
         target: the file to write, `.mp4`, `.m4v`, `.mov`, `.mkv` or `.webm`; its folder is made where it is missing.
         stage: 1, 2 or 3, whose picture to take.
@@ -86,9 +86,7 @@ def restore_video(
         ConfigError: an impossible codec, quality, stage, strength or length of segments.
         MissingExtraError: PyAV is not installed.
     """
-    source, target = Path(source), Path(target)
-    if not restorers:
-        raise ConfigError("no restorers are given; expected at least one")
+    restorers, source, target = several(restorers), Path(source), Path(target)
     if segment_frames < 1:
         raise ConfigError(f"segment_frames is {segment_frames}; expected at least 1")
     encoding = choose_encoding(target, codec, crf)

@@ -6,12 +6,35 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from mprnet.errors import MissingExtraError
-from mprnet.training.recipe import Recipe, find_recipe, load_recipe
+from mprnet.training.recipe import (
+    CleanData,
+    Data,
+    Optimization,
+    PairData,
+    Recipe,
+    Validation,
+    find_recipe,
+    load_recipe,
+    shipped_recipes,
+)
 
 if TYPE_CHECKING:
     from mprnet.training.run import TrainingResult, changes_since, train
 
-__all__ = ["Recipe", "TrainingResult", "changes_since", "find_recipe", "load_recipe", "train"]
+__all__ = [
+    "CleanData",
+    "Data",
+    "Optimization",
+    "PairData",
+    "Recipe",
+    "TrainingResult",
+    "Validation",
+    "changes_since",
+    "find_recipe",
+    "load_recipe",
+    "shipped_recipes",
+    "train",
+]
 
 _NEEDS_LIGHTNING = {"TrainingResult", "changes_since", "train"}
 

@@ -20,7 +20,7 @@ from mprnet.network import SIZE_MULTIPLE, TASKS, MPRNetConfig, preset
 from mprnet.settings import apply_change, build
 from mprnet.training.loss import RootOver
 
-SHIPPED = Path(__file__).parent / "recipes"
+_SHIPPED = Path(__file__).parent / "recipes"
 
 
 def _check(name: str, value: object, fits: bool, expected: str) -> None:
@@ -262,16 +262,26 @@ class Recipe:
         return chosen
 
 
+def shipped_recipes() -> dict[str, Path]:
+    """Return the recipes that travel with the package by name, sorted.
+
+    Example:
+        >>> [name for name in shipped_recipes() if name.startswith("lite")]
+        ['lite-deblur', 'lite-denoise', 'lite-derain']
+    """
+    return {path.stem: path for path in sorted(_SHIPPED.glob("*.toml"))}
+
+
 def find_recipe(name_or_path: str | Path) -> Path:
     """Return the path of a recipe: a file, or the name of a shipped one.
 
     Raises:
         ConfigError: neither exists.
     """
-    for candidate in (Path(name_or_path), SHIPPED / f"{name_or_path}.toml", SHIPPED / str(name_or_path)):
+    for candidate in (Path(name_or_path), _SHIPPED / f"{name_or_path}.toml", _SHIPPED / str(name_or_path)):
         if candidate.is_file():
             return candidate
-    names = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.toml")))
+    names = ", ".join(shipped_recipes())
     raise ConfigError(f"no recipe {name_or_path!s}; expected a .toml file or one of {names}")
 
 

@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import pickle
-import signal
+import subprocess
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -188,10 +188,13 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 @rank_zero_only
 def _prepare(folder: Path, recipe: Recipe) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_unfinished(folder)
-    with written_whole(folder / _RECIPE) as unfinished:
-        unfinished.write_text(json.dumps(_everything(recipe), indent=2), encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(folder)
+        with written_whole(folder / _RECIPE) as unfinished:
+            unfinished.write_text(json.dumps(_everything(recipe), indent=2), encoding="utf-8")
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be written to: {error.strerror or error}") from error
 
 
 def _network(recipe: Recipe) -> MPRNet:
@@ -204,7 +207,7 @@ def _network(recipe: Recipe) -> MPRNet:
 
 
 def _past(recipe: Recipe) -> Past:
-    """Return what the weights will have been through, those among it that a run begins with."""
+    """Return what the run's weights will have been through, the weights it begins with included."""
     stages, folders = recipe.optimization.stages, recipe.data.names
     if not recipe.weights:
         return Past(0, stages, _joined(folders))
@@ -275,14 +278,17 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _ended_together(trainer: pl.Trainer) -> Iterator[None]:
-    """Where this process fails, end those that it started for other devices: they would wait for it."""
+    """Where this process ends before its time, end those that it started for other devices: they would wait for it."""
     try:
         yield
-    except Stopped:  # as they do
-        raise
-    except BaseException:
-        if trainer.strategy.launcher is not None:
-            trainer.strategy.launcher.kill(getattr(signal, "SIGKILL", signal.SIGTERM))
+    except BaseException as error:
+        started: list[subprocess.Popen[bytes]] = getattr(trainer.strategy.launcher, "procs", [])
+        processes = started[:]
+        started.clear()  # or Lightning, which watches them, would end this process, too
+        for process in processes:
+            if not isinstance(error, Stopped):  # which they are, too, and go by themselves
+                process.kill()
+            process.wait()
         raise
 
 

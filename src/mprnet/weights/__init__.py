@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mprnet.errors import CheckpointError
+from mprnet.files import PathLike
 
 _FOLDER = Path(__file__).parent
 
@@ -19,7 +20,7 @@ def shipped_weights() -> dict[str, Path]:
     return {path.stem: path for path in sorted(_FOLDER.glob("*.safetensors"))}
 
 
-def find_weights(name_or_path: str | Path) -> Path:
+def find_weights(name_or_path: PathLike) -> Path:
     """Return the weights file of a shipped name, or of a path.
 
     Args:
