@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import multiprocessing
 import os
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Callback
+from rich.console import Console
 
 from mprnet import training
 from mprnet.checkpoints import load_checkpoint, read_metadata, save_checkpoint
@@ -340,14 +343,23 @@ def test_the_seed_decides_the_first_weights(tiny):
 
 
 def test_the_precision_is_that_of_the_recipe(tiny, tmp_path, capsys):
-    first = {}
+    first, told = {}, []
+
+    class Told(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            told.append(trainer.global_step)
+
     for precision, shown in (("bf16", "bf16-mixed"), ("fp32", "32-true")):
         changes = [f"optimization.precision={precision}", "optimization.steps=1"]
-        train(training.load_recipe(tiny, changes), tmp_path / precision)
-        assert capsys.readouterr().out.splitlines()[0].endswith(f", {shown}")
+        text = io.StringIO()
+        recipe = training.load_recipe(tiny, changes)
+        train(recipe, str(tmp_path / precision), console=Console(file=text, width=200), callbacks=[Told()])
+        assert text.getvalue().splitlines()[0].endswith(f", {shown}")
+        assert capsys.readouterr().out == ""
         first[precision] = losses(tmp_path / precision)[1]
     assert first["bf16"] != first["fp32"]
     assert first["bf16"] == pytest.approx(first["fp32"], rel=0.05)
+    assert told == [1, 1]
 
 
 def test_the_gradient_is_cut_to_the_norm_of_the_recipe_and_left_alone_at_0(tiny, tmp_path, monkeypatch):

@@ -29,15 +29,18 @@ def train(
     ] = False,
 ) -> None:
     """For researchers: train a network as a recipe says; Ctrl-C stops it so that --resume goes on."""
+    from rich.console import Console
+
     from mprnet import training
 
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     chosen = training.load_recipe(recipe, changes or ())
     folder = out or Path("runs") / training.find_recipe(recipe).stem
     if resume:
         for change in training.changes_since(folder, chosen):
             typer.echo(f"changed on the way: {change}")
     try:
-        result = training.train(chosen, folder, resume=resume)
+        result = training.train(chosen, folder, resume=resume, console=console)
     except KeyboardInterrupt:
         kept = folder / "last.ckpt"
         typer.echo(f"stopped; --resume goes on from {kept}" if kept.exists() else "stopped; nothing is kept", err=True)

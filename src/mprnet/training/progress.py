@@ -21,7 +21,7 @@ class ShownProgress(pl.Callback):
         steps: of the whole run.
         seconds_left: tells how long the run may still take, whatever steps are left.
         seconds: between two lines where there is no terminal.
-        console: where to show it; by default standard output.
+        console: where to show it.
     """
 
     def __init__(
@@ -30,12 +30,12 @@ class ShownProgress(pl.Callback):
         seconds_left: Callable[[], float] = lambda: math.inf,
         *,
         seconds: float = 30.0,
-        console: Console | None = None,
+        console: Console,
     ) -> None:
         self.steps = steps
         self.seconds_left = seconds_left
         self.seconds = seconds
-        self._console = console or Console(soft_wrap=True, highlight=False, markup=False)
+        self._console = console
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
         self._bar = Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
         self._row = self._bar.add_task("", total=steps)

@@ -8,7 +8,7 @@ import math
 import pickle
 import subprocess
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -19,13 +19,14 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, Timer
 from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
 
 from mprnet import __version__
 from mprnet.backends.compiled import prepare_compiler
 from mprnet.checkpoints import load_checkpoint, read_metadata, trained_stages_of
 from mprnet.degradation import make_degradation
 from mprnet.errors import CheckpointError, TrainingError
-from mprnet.files import remove_unfinished, written_whole
+from mprnet.files import PathLike, remove_unfinished, written_whole
 from mprnet.network import MPRNet, build, widen
 from mprnet.training.callbacks import Checkpoints, Logs, Stopped, is_end_of_worker
 from mprnet.training.data import RecipeData
@@ -47,7 +48,14 @@ class TrainingResult:
     psnr_db: float
 
 
-def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> TrainingResult:
+def train(
+    recipe: Recipe,
+    folder: PathLike,
+    *,
+    resume: bool = False,
+    console: Console | None = None,
+    callbacks: Sequence[pl.Callback] = (),
+) -> TrainingResult:
     """Train a network as a recipe says.
 
     The folder receives `last.ckpt` and `best.ckpt` (to resume from), `last.safetensors` and `best.safetensors`
@@ -62,6 +70,8 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Traini
         folder: where the run is kept.
         resume: continue the run that `folder` holds; where the recipe differs from the one it began with, the new one
             holds from there on.
+        console: where to show step, loss, speed and time left; without one, nothing is shown.
+        callbacks: of Lightning, called on the way, such as to follow the run from a program.
 
     Returns:
         TrainingResult: the weights files, both with the moving average of the weights.
@@ -104,15 +114,21 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Traini
     # Without a limit, too, so that the time counts of a run that is given one later.
     allowed = 60 * recipe.optimization.minutes
     timer = Timer(timedelta(seconds=allowed) if allowed else None, verbose=False)
-    callbacks = [
+
+    def seconds_left() -> float:
+        return allowed - timer.time_elapsed() if allowed else math.inf
+
+    shown = [] if console is None else [ShownProgress(recipe.optimization.steps, seconds_left, console=console)]
+    called: list[pl.Callback] = [
         EMAWeightAveraging(decay=recipe.optimization.ema_decay),
         Logs(folder, recipe.validation.log_every),
-        ShownProgress(recipe.optimization.steps, lambda: allowed - timer.time_elapsed() if allowed else math.inf),
+        *callbacks,
+        *shown,
         timer,
         keeper,  # last: what is logged of a step is in the logs before the step counts as done
     ]
     with _quiet():
-        trainer = _trainer(recipe, folder, callbacks, files)
+        trainer = _trainer(recipe, folder, called, files)
         module = RestorationModule(
             model,
             recipe.optimization,
