@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,6 +40,8 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("room", ["", *sorted(mprnet._ROOMS)])
 def test_what_a_room_promises_is_there(room):
+    if room == "training":
+        pytest.importorskip("lightning", reason="needs the extra train (Lightning)")
     module = importlib.import_module(f"mprnet.{room}" if room else "mprnet")
     for name in module.__all__ if hasattr(module, "__all__") else ():
         assert getattr(module, name) is not None
@@ -97,9 +101,8 @@ def test_a_network_is_measured_by_its_shipped_name(restorer, folder):
 @pytest.mark.parametrize("name", ["a.onnx", "a.xml", "a.pt2"])
 @pytest.mark.parametrize("call", [open_exported, read_about])
 def test_an_export_that_is_missing_or_damaged_is_one_line(folder, name, call):
-    pytest.importorskip({"a.onnx": "onnx", "a.xml": "openvino", "a.pt2": "torch"}[name])
-    if name == "a.onnx":
-        pytest.importorskip("onnxruntime")
+    for package in {"a.onnx": ("onnx", "onnxruntime"), "a.xml": ("openvino",), "a.pt2": ()}[name]:
+        pytest.importorskip(package, reason=f"needs {package}, of an extra")
     with pytest.raises(ExportError, match="does not exist"):
         call(name)
     (folder / name).write_bytes(b"nothing of the kind")
@@ -116,6 +119,16 @@ def test_crops_that_cannot_be_are_refused_before_they_are_drawn(folder, choices,
         calibration_crops("target", "denoise", **choices)
 
 
+def test_numbers_may_be_numpy_s():
+    assert GaussianNoise((np.int64(10), np.float32(20))).sigma == (10, 20)
+
+
+def test_the_extra_for_all_names_every_other():
+    project = Path(__file__).parents[1] / "pyproject.toml"
+    extras = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert extras.pop("all") == [f"mprnet[{','.join(sorted(extras))}]"]
+
+
 @pytest.mark.parametrize("sigma", [25, [10, 20], (10,), (10, "20")])
 def test_a_range_that_is_none_is_one_line(sigma):
     with pytest.raises(ConfigError, match=r"^sigma is .*; expected \(lowest, highest\)$"):
@@ -127,8 +140,7 @@ def test_a_range_that_is_none_is_one_line(sigma):
 def test_weights_that_do_not_say_their_task_are_exported_with_it_alone(restorer, folder):
     from mprnet.export import export_weights
 
-    pytest.importorskip("openvino")
-    pytest.importorskip("nncf")
+    pytest.importorskip("nncf", reason="needs the extra int8 (NNCF)")
     save_checkpoint(restorer.model, "a.safetensors")
     with pytest.raises(ConfigError, match="does not say what it undoes; say the task, too"):
         export_weights("a.safetensors", "a.xml", format="openvino", precision="int8", calibrate="target")

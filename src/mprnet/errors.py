@@ -30,7 +30,7 @@ class TrainingError(MPRNetError, RuntimeError):
 
 
 class ExportError(MPRNetError, RuntimeError):
-    """An exported file cannot be written, or gives other pictures than the network it was made of."""
+    """An exported file is missing, cannot be read or written, or gives other pictures than its network."""
 
 
 class MissingExtraError(MPRNetError, ImportError):

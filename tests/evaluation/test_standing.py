@@ -115,6 +115,14 @@ def test_engines_that_machines_chose_and_old_notes_of_local_pooling_split_no_row
     assert again.method == "own.safetensors"
 
 
+def test_one_set_with_several_engines_has_as_many_rows():
+    found = [results("gopro", 30.0 + index, backend=name) for index, name in enumerate(("torch", "onnx", "openvino"))]
+    rows = ours(standings([found[0], results("hide", backend="openvino"), *found[1:]])[0])
+    assert [[score and score.psnr for score in row.scores] for row in rows] == [[30, 33], [31, None], [32, None]]
+    with pytest.raises(DataError, match="measured twice over gopro"):
+        standings([*found, found[2]])
+
+
 def test_tiles_and_asterisks_are_told_in_markdown():
     tiled = results("sidd")
     tiled.images = {name: image._replace(tile_px=256) for name, image in tiled.images.items()}

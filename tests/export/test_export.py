@@ -263,7 +263,7 @@ def test_a_file_that_says_nothing_of_itself_is_one_clear_line(archive, entries, 
     (tmp_path / "evil.pt2").write_text("no archive")
     with pytest.raises(ConfigError, match="does not say what it is"):
         read_about(tmp_path / "evil.pt2")
-    with pytest.raises(ConfigError, match=r"none\.pt2 does not say what it is"):
+    with pytest.raises(ExportError, match=r"none\.pt2 does not exist"):
         read_about(tmp_path / "none.pt2")
 
 

@@ -153,7 +153,6 @@ class OpenVINOBackend:
             return self._core.read_model(remade(name, make) / "network.xml")
 
     def _quantized(self, path: Path | None) -> Any:
-        path = None if path is None else Path(path)
         remedy = (
             "make it with `mprnet export --weights WEIGHTS --format openvino --precision int8 --stage all --calibrate "
             f"FOLDER -o {path or 'WEIGHTS.int8.xml'}`"

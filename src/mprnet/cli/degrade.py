@@ -33,7 +33,7 @@ def degrade(
             "--set",
             metavar="KEY=VALUE",
             help="Change a setting: layers=[2,3] (derain), extent_px=[4,8] (deblur), camera_share=1 (denoise); "
-            "one that is none lists them all.",
+            "an unknown KEY lists them all.",
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pairs that exist, though no INPUT.")] = False,

@@ -77,7 +77,7 @@ def pair_folders(folder: PathLike) -> list[FolderPair]:
     return [FolderPair(name, degraded[name], target[name]) for name in sorted(degraded)]
 
 
-def read_rgb(path: Path) -> NDArray[np.uint8]:
+def read_rgb(path: PathLike) -> NDArray[np.uint8]:
     """Read a picture as `(H, W, 3)` uint8, grey as RGB.
 
     Raises:
@@ -86,7 +86,7 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     return read_rgb_picture(path).pixels
 
 
-def read_rgb_picture(path: Path) -> Picture:
+def read_rgb_picture(path: PathLike) -> Picture:
     """Read a picture, made RGB where it is grey, with its profile.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -48,7 +49,7 @@ def check_settings(degradation: object, *names: str, lowest: float = 0.0, highes
         value = getattr(degradation, name)
         is_range = isinstance(type(degradation).__dataclass_fields__[name].default, tuple)  # type: ignore[attr-defined]
         numbers = value if is_range and isinstance(value, tuple) else (value,)
-        if len(numbers) != (2 if is_range else 1) or not all(isinstance(number, int | float) for number in numbers):
+        if len(numbers) != (2 if is_range else 1) or not all(isinstance(number, Real) for number in numbers):
             raise ConfigError(f"{name} is {value!r}; expected {'(lowest, highest)' if is_range else 'a number'}")
         if not lowest <= numbers[0] <= numbers[-1] <= highest:
             order = ", the lower end first" if is_range else ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import json
+from typing import TYPE_CHECKING, NamedTuple
 
 from mprnet.datasets.benchmarks import BENCHMARKS
 from mprnet.errors import DataError
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 PART = "part"
 """The setting of a row that is not over whole sets: it is compared with nothing."""
 
+_OF_MACHINES = ("backend", "precision")
+"""What machines choose by themselves, which changes no figure that a table shows; int8 is in the label."""
+
 REALBLUR = "trained on RealBlur"
 """The second setting of Table 4."""
 
@@ -29,11 +33,13 @@ class Standing(NamedTuple):
         table: both.
         printed: how many rows are the paper's.
         notes: what is to be read below it, a sentence or two each.
+        tiles: which pictures of ours were not restored whole, a sentence each.
     """
 
     table: Table
     printed: int
     notes: tuple[str, ...]
+    tiles: tuple[str, ...]
 
 
 def standings(found: Sequence[Results]) -> list[Standing]:
@@ -51,18 +57,31 @@ def standings(found: Sequence[Results]) -> list[Standing]:
     Raises:
         DataError: a method was measured twice over one set.
     """
-    rows: dict[int, dict[tuple[Any, ...], list[Results]]] = {}
+    rows: dict[int, dict[str, list[Results]]] = {}
     tables: dict[int, Table] = {}
     for results in found:
         table = table_with(results.settings["dataset"])
         if table is None or results.settings.get("noise") or results.mean() is None:
             continue
         tables[table.number] = table
-        # Machines may choose other engines; what was measured in part stands by itself.
-        method = (results.settings["method"].get("sha256", ""), results.label, results.is_complete)
-        own = (results.settings["dataset"],) if not results.is_complete else ()
-        rows.setdefault(table.number, {}).setdefault((*method, *own), []).append(results)
+        _place(results, rows.setdefault(table.number, {}))
     return [_standing(tables[number], list(rows[number].values())) for number in sorted(tables)]
+
+
+def _place(results: Results, rows: dict[str, list[Results]]) -> None:
+    """Put results into the row of their method, or begin one."""
+    dataset, method = results.settings["dataset"], results.settings["method"]
+    part = "" if results.is_complete else dataset  # what was measured in part stands by itself
+    likely = {key: fact for key, fact in method.items() if key not in _OF_MACHINES}
+    for facts in (likely, method):  # the second where one set was measured with several engines
+        row = rows.setdefault(json.dumps([facts, results.label, part], sort_keys=True), [])
+        twin = next((other for other in row if other.settings["dataset"] == dataset), None)
+        if twin is None:
+            row.append(results)
+            return
+        if twin.settings["method"] == method:
+            break
+    raise DataError(f"{results.label} was measured twice over {dataset}; expected each set once")
 
 
 def to_markdown(standing: Standing) -> str:
@@ -76,7 +95,7 @@ def to_markdown(standing: Standing) -> str:
         for column, (score, reduction) in enumerate(zip(row.scores, reductions, strict=True)):
             cells.append(_cell(standing, row, column, score, reduction) if score else "–")
         lines.append("".join(f"| {cell} " for cell in cells) + "|")
-    notes = (note.replace("*", r"\*") for note in standing.notes)
+    notes = (note.replace("*", r"\*") for note in (*standing.notes, *standing.tiles))
     return "\n".join((*lines, "", *notes))
 
 
@@ -105,11 +124,8 @@ def _standing(table: Table, rows: list[list[Results]]) -> Standing:
         first = row[0]
         scores: dict[str, Score] = {}
         for results in row:
-            dataset = results.settings["dataset"]
-            if dataset in scores:
-                raise DataError(f"{first.label} was measured twice over {dataset}; expected each set once")
             if mean := results.mean():
-                scores[dataset] = mean
+                scores[results.settings["dataset"]] = mean
         part = "" if first.is_complete else f", {first.coverage}"
         table = table.with_row(f"{first.label}{part}", scores, setting=PART if part else _setting(table, first))
         if "weights" in first.settings["method"]:
@@ -118,8 +134,6 @@ def _standing(table: Table, rows: list[list[Results]]) -> Standing:
             learned.append(
                 f"{file} was trained on {names}." if names else f"{file} does not say what it was trained on."
             )
-        tiles = [f"{title_of(each.settings['dataset'])}: {each.in_tiles}, not whole." for each in row if each.in_tiles]
-        learned += [f"{first.label} on {line}" for line in tiles]
     settings = {row.setting for row in table.rows}
     notes = ["In parentheses: by how much the best of the column lowers the error (RMSE, DSSIM), recomputed."]
     if PART in settings:
@@ -128,7 +142,13 @@ def _standing(table: Table, rows: list[list[Results]]) -> Standing:
         notes.append("† trained on RealBlur; compared only among themselves.")
     if any(row.extra_data for row in table.rows):
         notes.append("* trained with additional data.")
-    return Standing(table, printed, (*notes, *dict.fromkeys(learned)))
+    tiles = [
+        f"{each.label} on {title_of(each.settings['dataset'])}: {each.in_tiles}, not whole."
+        for row in rows
+        for each in row
+        if each.in_tiles
+    ]
+    return Standing(table, printed, (*notes, *dict.fromkeys(learned)), tuple(tiles))
 
 
 def _setting(table: Table, results: Results) -> str:

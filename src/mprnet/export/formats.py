@@ -109,7 +109,7 @@ def read_about(path: str | os.PathLike[str]) -> dict[str, str]:
         path: what `export_model` wrote.
 
     Raises:
-        ConfigError: as `open_exported`; or an `.onnx` or a `.pt2` is missing or damaged, or a `.pt2` says nothing that
+        ConfigError: as `open_exported`; or an `.onnx` or a `.pt2` is damaged, or a `.pt2` says nothing that
             was written by `export_model`.
         ExportError, MissingExtraError: as `open_exported`.
     """

@@ -120,14 +120,17 @@ def export_weights(
 
     Args:
         name_or_path: `derain`, `deblur`, `denoise`, or a weights file.
-        target: as for `export_model`, as are `format`, `stage`, `precision`, `overwrite` and what is returned.
-        format: likewise.
+        target: the file to write.
+        format: `onnx`, `openvino` or `torchexport`.
         task: what the weights undo, where their file does not say it.
-        stage: likewise.
-        precision: likewise.
+        stage: 1, 2, 3 or `all`.
+        precision: as for `export_model`.
         calibrate: for int8: a folder of clean pictures, without its subfolders, to be degraded as the task undoes it.
         count: how many crops of them to calibrate with.
-        overwrite: likewise.
+        overwrite: replace a file that is already there.
+
+    Returns:
+        tuple[Comparison, ...]: how the file differs from torch at three sizes, odd ones included.
 
     Raises:
         CheckpointError: no such weights, or they cannot be read.

@@ -12,6 +12,7 @@ Source: Chu, Chen, Chen, Lu, "Improving Image Restoration by Revisiting Global I
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -91,20 +92,27 @@ class Window:
 
     def _coverage(self, size: int, window: float, like: Tensor) -> Tensor:
         key = (size, window, self.block, like.device, like.dtype)
-        known = _known.pop(key, None)
+        known = _known.get(key)
         if known is None:
             known = _coverage(*key)
-        if type(known) is torch.Tensor:  # while a network is traced it is no array of numbers
-            _known[key] = known  # the latest comes last
-            while len(_known) > _MOST_KNOWN:
-                _known.pop(next(iter(_known)), None)
+            if not torch.compiler.is_compiling() and type(known) is torch.Tensor:  # traced, it is no array of numbers
+                _keep(key, known)
         return known
 
 
 _known: dict[tuple[int, float, int, torch.device, torch.dtype], Tensor] = {}
 """Coverages that were computed; pictures of one size need the same ones."""
 
-_MOST_KNOWN = 64
+_MOST_KNOWN = 1024  # small ones: a picture needs about a dozen
+
+_keeping = threading.Lock()
+
+
+def _keep(key: tuple[int, float, int, torch.device, torch.dtype], coverage: Tensor) -> None:
+    with _keeping:
+        while len(_known) >= _MOST_KNOWN:
+            del _known[next(iter(_known))]  # the one that has been there longest
+        _known[key] = coverage
 
 
 @torch.inference_mode(False)  # what is kept from a restoration is to serve training too

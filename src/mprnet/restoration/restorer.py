@@ -133,7 +133,7 @@ class Restorer:
         trained_stages: int = 3,
         backend: BackendName = "torch",
         precision: Precision = "fp32",
-        int8: Path | None = None,
+        int8: PathLike | None = None,
         notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         largest_px = TILE_PX if tile_px is None else tile_px
@@ -176,7 +176,7 @@ class Restorer:
             name=backend,
             precision=precision,
             device=next(self.model.parameters()).device,
-            int8=int8,
+            int8=None if int8 is None else Path(int8),
             notice=notice,
         )
         self._ceiling_px = 2**31

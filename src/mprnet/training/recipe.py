@@ -16,6 +16,7 @@ from typing import Any, Literal
 from mprnet.datasets import Growth
 from mprnet.degradation import make_degradation
 from mprnet.errors import ConfigError
+from mprnet.files import PathLike
 from mprnet.network import SIZE_MULTIPLE, TASKS, MPRNetConfig, preset
 from mprnet.settings import apply_change, build
 from mprnet.training.loss import RootOver
@@ -272,7 +273,7 @@ def shipped_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(_SHIPPED.glob("*.toml"))}
 
 
-def find_recipe(name_or_path: str | Path) -> Path:
+def find_recipe(name_or_path: PathLike) -> Path:
     """Return the path of a recipe: a file, or the name of a shipped one.
 
     Raises:
@@ -285,7 +286,7 @@ def find_recipe(name_or_path: str | Path) -> Path:
     raise ConfigError(f"no recipe {name_or_path!s}; expected a .toml file or one of {names}")
 
 
-def load_recipe(path: str | Path, changes: Iterable[str] = ()) -> Recipe:
+def load_recipe(path: PathLike, changes: Iterable[str] = ()) -> Recipe:
     """Read a recipe and apply changes to it.
 
     Args:

@@ -9,7 +9,7 @@ import pickle
 import subprocess
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -37,6 +37,10 @@ from mprnet.training.recipe import Recipe
 from mprnet.weights import find_weights
 
 _RECIPE = "recipe.json"
+
+
+_PATIENCE_S = 30
+"""How long a process waits for those of other devices to end."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ def train(
         resume: continue the run that `folder` holds; where the recipe differs from the one it began with, the new one
             holds from there on.
         console: where to show step, loss, speed and time left; without one, nothing is shown.
-        callbacks: of Lightning, called on the way, such as to follow the run from a program.
+        callbacks: of Lightning, called on the way, such as to follow the run from a program; no progress bars and no
+            `ModelCheckpoint`, for which there are `console` and the run itself.
 
     Returns:
         TrainingResult: the weights files, both with the moving average of the weights.
@@ -156,7 +161,7 @@ def train(
     return TrainingResult(folder / f"{BEST}.safetensors", folder / f"{LAST}.safetensors", keeper.best_psnr_db)
 
 
-def changes_since(folder: str | Path, recipe: Recipe) -> list[str]:
+def changes_since(folder: PathLike, recipe: Recipe) -> list[str]:
     """Return what a recipe says otherwise than the one that a run's folder records, an entry a line.
 
     Args:
@@ -304,7 +309,8 @@ def _ended_together(trainer: pl.Trainer) -> Iterator[None]:
         for process in processes:
             if not isinstance(error, Stopped):  # which they are, too, and go by themselves
                 process.kill()
-            process.wait()
+            with suppress(subprocess.TimeoutExpired):  # a program may do more than train
+                process.wait(_PATIENCE_S)
         raise
 
 
