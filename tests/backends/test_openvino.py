@@ -174,7 +174,7 @@ def test_a_quantized_network_is_read_from_its_file(network, open_it, quantized):
 
 
 def test_a_quantized_network_that_does_not_fit_is_one_clear_line(network, open_it, quantized, tmp_path):
-    command = "mprnet export --format openvino --precision int8 --stage all"
+    command = "mprnet export --weights WEIGHTS --format openvino --precision int8 --stage all --calibrate"
     with pytest.raises(ConfigError, match=f"no quantized network beside the weights; make it with `{command}"):
         open_it("int8")
     with pytest.raises(ConfigError, match=r"no quantized network .*there\.int8\.xml"):

@@ -772,9 +772,9 @@ def test_what_stands_behind_a_jpeg_is_none_of_its_scans(progressive):
 
 
 def test_a_webp_that_promises_a_huge_canvas_is_refused_unopened(monkeypatch):
-    huge = b"RIFF\x1e\0\0\0WEBPVP8X\n\0\0\0\x10\0\0\0" + b"\xff\x3f\0" + b"\xff\x3f\0" + bytes(30)
+    huge = b"RIFF\x1e\0\0\0WEBPVP8X\n\0\0\0\x10\0\0\0" + b"\0\x40\0" + b"\0\x40\0" + bytes(30)
     monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("opened"))
-    with pytest.raises(ImageError, match="is 16384×16384; expected at most"):
+    with pytest.raises(ImageError, match="is 16385×16385; expected at most"):
         read_image(io.BytesIO(huge))
 
 
