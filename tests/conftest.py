@@ -40,7 +40,7 @@ def torch_for_auto(monkeypatch):
 @pytest.fixture
 def make_clip(tmp_path):
     """Write a little video: a bar that moves over a ramp of colours, with a tone."""
-    av = pytest.importorskip("av", reason="videos need PyAV: pip install 'mprnet[video]'")
+    av = pytest.importorskip("av", reason='videos need PyAV: pip install "mprnet[video]"')
 
     def make(
         name="clip.mp4",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
+import re
 import subprocess
 import sys
 import tomllib
@@ -10,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.main import get_command
 
 import mprnet
 from mprnet import evaluation
 from mprnet.checkpoints import save_checkpoint, save_official
+from mprnet.cli import app
 from mprnet.datasets import list_pictures, pair_folders
 from mprnet.degradation import GaussianNoise, Rain
 from mprnet.errors import CheckpointError, ConfigError, ExportError, MPRNetError
@@ -22,6 +26,15 @@ from mprnet.export import calibration_crops, open_exported, read_about
 from mprnet.imaging import compare, read_image, write_image
 from mprnet.network import MPRNet, MPRNetConfig
 from mprnet.restoration import Restorer, restore_files, restore_picture, restore_video
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMED = {
+    name
+    for pattern in ("README.md", "docs/*.md", "src/**/*.md", "src/**/*.py")
+    for path in ROOT.glob(pattern)
+    for name in re.findall(r"`(mprnet(?:\.\w+)+)", path.read_text(encoding="utf-8"))
+}
+"""What the documents, and those in the code, call by its whole name."""
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +56,28 @@ def test_what_a_room_promises_is_there(room):
     if room == "training":
         pytest.importorskip("lightning", reason="needs the extra train (Lightning)")
     module = importlib.import_module(f"mprnet.{room}" if room else "mprnet")
-    for name in module.__all__ if hasattr(module, "__all__") else ():
+    for name in getattr(module, "__all__", ()):  # files of one idea have none; what of them is public is named below
         assert getattr(module, name) is not None
     with pytest.raises(AttributeError):
         module.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("name", sorted(NAMED))
+def test_what_the_documents_name_is_there(name):
+    if name.startswith("mprnet.training"):
+        pytest.importorskip("lightning", reason="needs the extra train (Lightning)")
+    assert pkgutil.resolve_name(name) is not None
+
+
+def test_every_command_has_calls_that_are_there():
+    pytest.importorskip("lightning", reason="needs the extra train (Lightning)")
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    table = dict(re.findall(r"^\| `mprnet (\w+)` \| (.+) \|$", text, re.MULTILINE))
+    assert table.keys() == get_command(app).commands.keys()
+    for calls in table.values():
+        rooms = [mprnet, *(getattr(mprnet, room) for room in mprnet._ROOMS if f"`mprnet.{room}" in calls)]
+        for name in re.findall(r"`(\w+)`", calls):
+            assert any(hasattr(room, name) for room in rooms), name
 
 
 def test_rooms_are_reached_without_being_imported():

@@ -215,6 +215,26 @@ def test_equal_weights_give_equal_files_and_hold_the_prelu_once(ours, tmp_path):
     assert [name for name in names if "activation" in name] == ["activation.weight"]
 
 
+def normalised(network: MPRNet) -> MPRNet:
+    """A network of someone's own, with what its blocks remember beside their parameters."""
+    network.encoder1.level1.append(torch.nn.BatchNorm2d(8))
+    return network
+
+
+def test_a_network_with_buffers_is_not_saved(tmp_path):
+    for save, name in ((save_checkpoint, "a.safetensors"), (save_official, "a.pth")):
+        with pytest.raises(CheckpointError, match=r"has the buffer encoder1\.level1\.2\.running_mean, .* without buf"):
+            save(normalised(build()), tmp_path / name)
+        assert not (tmp_path / name).exists()
+
+
+def test_weights_are_not_loaded_into_a_network_with_buffers(ours, monkeypatch):
+    monkeypatch.setattr("mprnet.checkpoints.build", lambda config: normalised(MPRNet(config)))
+    monkeypatch.setattr("mprnet.checkpoints._check_tensors", lambda *_: None)
+    with pytest.raises(CheckpointError, match=r"has the buffer encoder1\.level1\.2\.running_mean"):
+        load_checkpoint(ours)
+
+
 def test_a_channels_last_model_is_saved_in_plain_order(ours, tmp_path):
     model = build().to(memory_format=torch.channels_last)
     save_checkpoint(model, tmp_path / "channels_last.safetensors", metadata=METADATA)

@@ -1,14 +1,16 @@
 """What the documents show, runs.
 
 Blocks marked `sh` and `python` are executed, in order, in a folder that holds the samples. Blocks marked `console` are
-not: they need data, hours or a network that a test has not; `make demo` has a test of its own.
+only read: they need data, hours or a network that a test has not; `make demo` has a test of its own.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,7 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from typer.main import get_command
 
+from mprnet.cli import app
 from mprnet.degradation.tasks import DEGRADATIONS
 
 if TYPE_CHECKING:
@@ -24,9 +28,12 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+EVERYTHING = [*DOCUMENTS, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "src").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
-LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+RESULT = re.compile(r"^print\(.*\)  # (.+)$", re.MULTILINE)
 
 
 def blocks(document: Path) -> list[tuple[str, str]]:
@@ -50,6 +57,41 @@ def test_every_command_of_a_document_runs(document: Path, tmp_path: Path) -> Non
         if command:
             done = run(command, tmp_path)
             assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+            if results := RESULT.findall(text):
+                assert done.stdout.splitlines() == results
+
+
+@pytest.mark.parametrize("document", EVERYTHING, ids=lambda path: path.name)
+def test_every_block_of_a_document_says_of_what_kind_it_is(document: Path) -> None:
+    found = blocks(document)
+    assert {kind for kind, _ in found} <= {"sh", "python", "console", "bibtex"}
+    assert len(re.findall(r"^ *(?:```|~~~)", document.read_text(encoding="utf-8"), re.MULTILINE)) == 2 * len(found)
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The commands of a block, in words, without comments; those of a pipe each."""
+    for line in text.replace("\\\n", " ").splitlines():
+        words = shlex.shlex(line, posix=True, punctuation_chars=True)
+        words.whitespace_split = True
+        for between, command in itertools.groupby(words, lambda word: set(word) <= set("|&;<>")):
+            if not between:
+                yield list(command)
+
+
+def test_every_command_that_is_not_run_is_one_that_there_is() -> None:
+    read = [
+        command for path in EVERYTHING for kind, text in blocks(path) if kind == "console" for command in commands(text)
+    ]
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    for words in read:
+        if "mprnet" in words:  # also behind torchrun
+            name, *arguments = words[words.index("mprnet") + 1 :]
+            get_command(app).commands[name].make_context(name, arguments)
+        elif words[0] == "python":
+            assert (ROOT / words[1]).is_file()
+        elif words[0] == "make":
+            assert set(words[1:]) <= set(targets)
+    assert sum("mprnet" in words for words in read) > 20
 
 
 def test_make_demo_restores_the_samples_and_prints_the_sheet_s_path(tmp_path: Path) -> None:
@@ -89,12 +131,17 @@ def test_every_setting_of_a_degradation_is_listed_with_its_default() -> None:
         assert listed == list(defaults_of(kind))
 
 
-def test_every_link_of_a_document_leads_to_a_file() -> None:
-    documents = [*DOCUMENTS, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "src").rglob("*.md"))]
-    broken = [
-        f"{document.relative_to(ROOT)}: {link}"
-        for document in documents
-        for link in LINK.findall(CODE.sub("", document.read_text(encoding="utf-8")))
-        if not (document.parent / link).exists()
-    ]
+def anchors(document: Path) -> set[str]:
+    """The names by which GitHub leads to the headings of a document."""
+    headings = HEADING.findall(BLOCK.sub("", document.read_text(encoding="utf-8")))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_link_of_a_document_leads_to_a_file_and_a_heading_of_it() -> None:
+    broken = []
+    for document in EVERYTHING:
+        for link, anchor in LINK.findall(CODE.sub("", document.read_text(encoding="utf-8"))):
+            target = document.parent / link if link else document
+            if not target.exists() or (anchor and anchor not in anchors(target)):
+                broken.append(f"{document.relative_to(ROOT)}: {link}#{anchor}")
     assert broken == []

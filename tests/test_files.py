@@ -120,6 +120,23 @@ def test_what_is_in_the_way_of_a_file_is_told(tmp_path, monkeypatch):
     assert obstacle(tmp_path / "new" / "b") == f"{tmp_path} may not be written to"
 
 
+def test_where_the_system_says_yes_of_every_folder_it_is_tried(tmp_path, monkeypatch):
+    monkeypatch.setattr("mprnet.files._SYSTEM", "win32")
+    assert obstacle(tmp_path / "b") is None
+    assert list(tmp_path.iterdir()) == []
+
+    def locked(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", locked)
+    assert obstacle(tmp_path / "b") == f"{tmp_path} may not be written to"
+
+
+def test_a_drive_that_is_not_there_is_an_obstacle(tmp_path, monkeypatch):
+    monkeypatch.setattr(os.path, "lexists", lambda _: False)
+    assert obstacle(tmp_path / "b") == f"{tmp_path.anchor} does not exist"
+
+
 def test_a_name_that_somebody_planted_stops_nothing(tmp_path):
     planted = tmp_path / f".{'0' * 32}-{_MACHINE}-{'9' * 11}.unfinished"
     planted.touch()

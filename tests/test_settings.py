@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 
 from mprnet.errors import ConfigError
-from mprnet.settings import apply_change, build
+from mprnet.settings import apply_change, build, flattened
 
 
 @dataclass(frozen=True)
@@ -82,3 +82,8 @@ def test_changes_reach_into_tables_and_are_read_as_toml():
 def test_a_change_that_cannot_be_made_is_one_clear_line(change, message):
     with pytest.raises(ConfigError, match=message):
         apply_change({"a": 1}, change)
+
+
+def test_the_values_of_tables_in_tables_have_their_whole_keys():
+    table = {"a": 1, "b": {"c": [2], "d": {"e": "f"}}, "g": {}}
+    assert flattened(table) == {"a": 1, "b.c": [2], "b.d.e": "f"}

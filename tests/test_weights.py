@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,8 @@ from mprnet.imaging import to_pixels, to_tensor
 from mprnet.network import TASKS, preset
 from mprnet.weights import find_weights, shipped_weights
 
-SAMPLES = Path(__file__).resolve().parent.parent / "samples"
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLES = ROOT / "samples"
 
 
 def test_every_task_has_weights_and_a_card() -> None:
@@ -27,6 +30,17 @@ def test_every_task_has_weights_and_a_card() -> None:
         assert path.with_suffix(".md").read_text(encoding="utf-8").startswith(f"# `{path.stem}`")
         assert path.stat().st_size < 3_000_000
         assert read_metadata(path)["task"] == path.stem
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_card_is_that_of_its_weights_and_the_table_of_the_readme_that_of_the_cards(task: str) -> None:
+    weights = shipped_weights()[task]
+    card = weights.with_suffix(".md").read_text(encoding="utf-8")
+    assert f"SHA-256 begins with `{hashlib.sha256(weights.read_bytes()).hexdigest()[:12]}`" in card
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(rf"^\| {task}, .* \| \*\*([\d.]+) dB\*\*(?: \(([\d.]+)\))? \|$", readme, re.MULTILINE)
+    assert len(rows) == readme.count(f"\n| {task}, ") > 0
+    assert set(re.findall(r"\d+\.\d\d\b", card)) >= {figure for row in rows for figure in row if figure}
 
 
 @pytest.mark.parametrize(("task", "at_least_db"), [("derain", 8.0), ("deblur", 0.5), ("denoise", 2.0)])

@@ -70,11 +70,13 @@ def load_checkpoint(path: PathLike) -> MPRNet:
 
     Raises:
         CheckpointError: the file is missing, empty, damaged, would run code, belongs to another architecture, or
-            a tensor is missing, surplus, of the wrong shape or not finite; the message names it.
+            a tensor is missing, surplus, of the wrong shape or not finite; the message names it. Or the network has
+            buffers.
     """
     checkpoint = _read(Path(path))
     with torch.device("meta"):
         model = build(checkpoint.config)
+    require_no_buffers(model)
     # On `meta` nothing is initialised, so that loading leaves the caller's random numbers alone.
     model = model.float().to_empty(device="cpu")
     with torch.no_grad():
@@ -90,6 +92,16 @@ def read_metadata(path: PathLike) -> dict[str, str]:
         CheckpointError: as `load_checkpoint`.
     """
     return _read(Path(path)).metadata
+
+
+def require_no_buffers(model: MPRNet) -> None:
+    """Raise CheckpointError where a network holds what weights files do not, as a changed block of it may."""
+    name = next((name for name, _ in model.named_buffers()), None)
+    if name is not None:
+        raise CheckpointError(
+            f"the network has the buffer {name}, and weights files hold parameters alone; expected blocks without "
+            "buffers (no register_buffer, no BatchNorm)"
+        )
 
 
 def task_of(metadata: Mapping[str, str], path: PathLike, asked: str | None = None) -> str | None:
@@ -142,8 +154,8 @@ def save_checkpoint(
         overwrite: replace a file that is already there.
 
     Raises:
-        CheckpointError: the file exists and `overwrite` was not given, cannot be written, has another suffix, or
-            a tensor is not finite (in `dtype`).
+        CheckpointError: the file exists and `overwrite` was not given, cannot be written, has another suffix, a
+            tensor is not finite (in `dtype`), or the network has buffers.
     """
     _write(_of_model(model, metadata, dtype), Path(path), "mprnet", overwrite)
 
@@ -487,6 +499,7 @@ def _is_metadata(content: object) -> TypeGuard[dict[str, str]]:
 
 def _of_model(model: MPRNet, metadata: Mapping[str, str] | None, dtype: torch.dtype | None) -> _Checkpoint:
     model = getattr(model, "_orig_mod", model)  # of what torch.compile returns, which names everything otherwise
+    require_no_buffers(model)
     tensors = {
         name: parameter.detach().to("cpu", dtype or parameter.dtype) for name, parameter in model.named_parameters()
     }

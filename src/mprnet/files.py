@@ -7,6 +7,8 @@ import errno
 import os
 import platform
 import re
+import sys
+import tempfile
 import time
 import uuid
 import zlib
@@ -26,6 +28,7 @@ _ABANDONED_S = 24 * 60 * 60
 """Another machine's file that was not written to for so long is taken for left behind."""
 _NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _NOTHING_ON_WINDOWS = (21, 123, 1921)  # a drive without a disk; a name, or a link, that leads nowhere
+_SYSTEM = sys.platform
 _own: set[str] = set()
 """The unfinished files that this process is writing."""
 
@@ -92,11 +95,23 @@ def obstacle(path: Path) -> str | None:
         if status_of(path) is not None and not os.access(path, os.W_OK):
             return f"{path} may not be written to"
         folder = next((folder for folder in path.parents if os.path.lexists(folder)), None)
-        if folder is None or (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
-            return None
-        return f"{folder} may not be written to" if folder.is_dir() else f"{folder} is no folder"
+        if folder is None:  # a drive, or another machine's folder
+            return f"{path.anchor or path} does not exist"
+        if not folder.is_dir():
+            return f"{folder} is no folder"
+        return None if _may_fill(folder) else f"{folder} may not be written to"
     except OSError as error:
         return error.strerror or str(error)
+
+
+def _may_fill(folder: Path) -> bool:
+    if _SYSTEM != "win32":
+        return os.access(folder, os.W_OK | os.X_OK)
+    try:  # the system says yes of every folder, on a locked card, too
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -44,6 +44,23 @@ def apply_change(settings: dict[str, Any], change: str) -> None:
     settings[last] = value
 
 
+def flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of a table and of the tables in it by their keys, with dots.
+
+    Args:
+        settings: the table.
+        prefix: what every key begins with.
+
+    Example:
+        >>> flattened({"sigma": [0, 55], "camera": {"quality": [50, 90]}})
+        {'sigma': [0, 55], 'camera.quality': [50, 90]}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= flattened(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
 def build(kind: Any, settings: Mapping[str, Any], where: str) -> Any:
     """Make a dataclass from a table, checking names and types, and that of the dataclasses it holds.
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import os
 import stat
 import sys
@@ -7,10 +8,11 @@ import time
 
 import pytest
 import torch
+from torch import nn
 
 from mprnet.backends import cache
 from mprnet.backends.cache import cache_dir, cached, compiled_dir, fingerprint, graph_key, prune, prune_compiled, remade
-from mprnet.network import set_local_pooling
+from mprnet.network import MPRNet, set_local_pooling
 
 
 @pytest.fixture
@@ -124,6 +126,7 @@ def test_an_entry_that_another_process_made_meanwhile_is_taken(folder):
 
 
 def test_what_was_used_longest_ago_goes_first_when_the_cache_is_full(folder, monkeypatch):
+    assert cache.LARGEST_BYTES == 2**30
     monkeypatch.setattr("mprnet.backends.cache.LARGEST_BYTES", 250)
     networks = folder / "networks"
     for age, name in enumerate(["new", "middle", "old"]):
@@ -185,6 +188,29 @@ def test_what_is_made_of_a_network_has_another_name_for_other_weights_windows_si
     keys += [graph_key(network, (8, 16), "1"), graph_key(network, None, "2")]
     assert len(set(keys)) == 5
     assert graph_key(make_network(), None, "1") == keys[0]
+
+
+def test_a_class_of_the_user_s_own_has_another_name_and_so_has_each_edition_of_it(make_network, monkeypatch):
+    class Own(MPRNet):
+        """A network of ours by its weights."""
+
+    class Block(nn.Sequential):
+        """A block with the weights of one."""
+
+    def typed_in(kind):
+        raise OSError("could not get source code")
+
+    own, other_block, network = make_network(), make_network(), make_network()
+    own.__class__ = Own
+    next(each for each in other_block.modules() if type(each) is nn.Sequential).__class__ = Block
+    assert fingerprint(own) == fingerprint(other_block) == fingerprint(network)
+    keys = [graph_key(each, None) for each in (network, own, other_block)]
+    monkeypatch.setattr(inspect, "getsource", lambda kind: "edited since")
+    keys.append(graph_key(own, None))
+    assert graph_key(network, None) == keys[0]
+    monkeypatch.setattr(inspect, "getsource", typed_in)
+    keys.append(graph_key(own, None))
+    assert len(set(keys)) == 5
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such bits")

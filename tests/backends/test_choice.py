@@ -126,7 +126,22 @@ def test_onnx_runtime_is_tried_where_openvino_is_missing_and_32_bits_are_allowed
     assert workshop.choose(network, "bf16") == ("torch", "bf16")
 
 
-@pytest.mark.parametrize("failure", [RuntimeError("cannot\nread it"), MissingExtraError("gone"), OSError("full")])
+class ForeignError(Exception):
+    """Like those of OpenVINO and ONNX Runtime, which have no base but this one."""
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        *(RuntimeError("cannot\nread it"), MissingExtraError("gone"), OSError("full")),
+        *(
+            ForeignError("unknown"),
+            ImportError("moved"),
+            AttributeError("renamed"),
+            TypeError("called otherwise"),
+        ),
+    ],
+)
 def test_an_engine_that_does_not_work_is_passed_over(monkeypatch, cache, network, failure):
     workshop = Workshop(monkeypatch, torch=2, openvino=failure)
     assert workshop.choose(network) == ("torch", "bf16")
@@ -135,7 +150,10 @@ def test_an_engine_that_does_not_work_is_passed_over(monkeypatch, cache, network
 
 @pytest.mark.parametrize(
     ("failure", "remembered"),
-    [(OSError("full"), False), (RuntimeError("memory"), False), (MissingExtraError("x"), True)],
+    [
+        *((OSError("full"), False), (RuntimeError("memory"), False), (ForeignError("unknown"), False)),
+        *((MissingExtraError("x"), True), (ImportError("moved"), True), (TypeError("called otherwise"), True)),
+    ],
 )
 def test_a_failure_that_may_pass_is_not_remembered(monkeypatch, cache, network, failure, remembered):
     Workshop(monkeypatch, torch=2, openvino=failure).choose(network)

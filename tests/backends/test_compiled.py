@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import os
 import re
 import shutil
@@ -7,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.torch_version import TorchVersion
 
-from mprnet.backends import open_backend
+from mprnet.backends import compiled, open_backend
 from mprnet.backends.cache import LARGEST_BYTES
 from mprnet.backends.compiled import CompiledBackend, prepare_compiler
 from mprnet.backends.eager import TorchBackend
@@ -109,7 +112,49 @@ def test_a_compiler_that_torch_would_miss_is_named_in_one_line(monkeypatch, name
     with pytest.raises(ConfigError, match=re.escape(f"C++ compiler {wanted}, and it is not there")) as refused:
         prepare_compiler(CPU, "this", "that")
     assert "\n" not in str(refused.value)
-    prepare_compiler(torch.device("cuda"), "this", "that")
+    prepare_compiler(torch.device("mps"), "this", "that")
+
+
+@pytest.mark.parametrize(
+    ("named", "system", "there", "missing"),
+    [
+        (None, "linux", {"triton"}, "which needs the C compiler gcc or clang, and it is not there"),
+        ("my-cc", "linux", {"triton", "gcc"}, "which needs the C compiler my-cc, and it is not there"),
+        (None, "linux", {"gcc"}, "which needs Triton, and it is not installed; expected it, or that"),
+        (None, "linux", {"triton", "clang"}, None),
+        ("my-cc", "linux", {"triton", "my-cc"}, None),
+        (None, "win32", {"triton"}, None),
+    ],
+)
+def test_what_a_gpu_s_code_is_compiled_with_is_looked_for_too(monkeypatch, named, system, there, missing):
+    monkeypatch.delenv("CC", raising=False)
+    if named is not None:
+        monkeypatch.setenv("CC", named)
+    monkeypatch.setattr("mprnet.backends.compiled.sys.platform", system)
+    monkeypatch.setattr(shutil, "which", lambda name: name if name in there else None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if name in there else None)
+    refused = pytest.raises(ConfigError, match=missing) if missing else contextlib.nullcontext()
+    with refused:
+        prepare_compiler(torch.device("cuda"), "this", "that")
+
+
+@pytest.mark.parametrize(("version", "mode"), [("2.10.0+cu128", None), ("2.13.0+cu130", "reduce-overhead")])
+def test_cuda_graphs_are_recorded_where_every_thread_finds_them(network, monkeypatch, version, mode):
+    asked = []
+
+    class Folded:
+        def to(self, *_):
+            return self
+
+        def requires_grad_(self, _):
+            return self
+
+    monkeypatch.setattr(compiled, "prepare_compiler", lambda *_: None)
+    monkeypatch.setattr(compiled, "fold", lambda _: Folded())
+    monkeypatch.setattr(torch, "compile", lambda _, **options: asked.append(options))
+    monkeypatch.setattr(torch, "__version__", TorchVersion(version))
+    CompiledBackend(network, "fp16", torch.device("cuda"))
+    assert asked == [{"mode": mode, "dynamic": False}]
 
 
 def test_our_compiled_code_is_kept_small_and_that_of_others_left_alone(monkeypatch, tmp_path):

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from mprnet.backends import eager, open_backend
 from mprnet.backends.eager import PackedCAB, PackedConvolution, TorchBackend, WinogradConvolution
 from mprnet.network import fold, set_local_pooling
+from mprnet.network.blocks import ChannelAttention
 from mprnet.network.folding import Convolution, FoldedCAB
 
 CPU = torch.device("cpu")
@@ -151,6 +152,20 @@ def test_without_the_private_convolutions_the_public_ones_compute(
     (picture,) = backend.run(degraded, (3,))
     with torch.no_grad():
         assert_close(picture, fold(network)(degraded)[0], WITHIN[precision])
+
+
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=needs_bf16)])
+@pytest.mark.parametrize("scale_orsnetfeats", [4, pytest.param(eager.WINOGRAD_WIDTH, id="wide enough for Winograd")])
+def test_a_channel_attention_that_was_changed_computes_itself(make_network, monkeypatch, scale_orsnetfeats, precision):
+    network, degraded = make_network(scale_orsnetfeats=scale_orsnetfeats), torch.rand(1, 3, 32, 40)
+    (before,) = TorchBackend(network, precision, CPU).run(degraded, (3,))
+    monkeypatch.setattr(
+        ChannelAttention, "_gate", lambda attention, mean: torch.tanh(attention.excite(attention.squeeze(mean)))
+    )
+    (picture,) = TorchBackend(network, precision, CPU).run(degraded, (3,))
+    with torch.no_grad():
+        assert_close(picture, network(degraded).stage3, WITHIN[precision])
+    assert (picture - before).abs().max() > 2 * WITHIN[precision]
 
 
 def test_a_convolution_that_is_missing_or_wrong_is_found_out():

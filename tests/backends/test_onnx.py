@@ -13,7 +13,7 @@ from mprnet.errors import ConfigError, MissingExtraError
 from mprnet.network import set_local_pooling
 
 for package in ("onnx", "onnxruntime", "onnxscript"):
-    pytest.importorskip(package, reason="this engine needs packages: pip install 'mprnet[onnx]'")
+    pytest.importorskip(package, reason='this engine needs packages: pip install "mprnet[onnx]"')
 
 CPU = torch.device("cpu")
 
@@ -59,7 +59,7 @@ def test_other_precisions_are_refused(network):
 @pytest.mark.parametrize("missing", ["onnxruntime", "onnx", "onnxscript"])
 def test_without_a_package_the_command_that_brings_it_is_named(network, monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'mprnet\[onnx\]'"):
+    with pytest.raises(MissingExtraError, match=r'pip install "mprnet\[onnx\]"'):
         OnnxBackend(network, "fp32")
 
 

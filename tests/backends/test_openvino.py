@@ -15,7 +15,7 @@ from mprnet.backends.precision import has_quick_bf16
 from mprnet.errors import ConfigError, MissingExtraError
 from mprnet.network import set_local_pooling
 
-openvino = pytest.importorskip("openvino", reason="this engine needs OpenVINO: pip install 'mprnet[openvino]'")
+openvino = pytest.importorskip("openvino", reason='this engine needs OpenVINO: pip install "mprnet[openvino]"')
 
 CPU = torch.device("cpu")
 
@@ -198,7 +198,7 @@ def test_other_precisions_are_refused(network):
 
 def test_without_the_package_the_command_that_brings_it_is_named(network, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'mprnet\[openvino\]'"):
+    with pytest.raises(MissingExtraError, match=r'pip install "mprnet\[openvino\]"'):
         OpenVINOBackend(network, "fp32")
 
 

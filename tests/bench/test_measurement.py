@@ -57,18 +57,18 @@ def test_the_engines_run_in_turn(tiny):
 def test_an_engine_that_is_not_installed_is_told_and_the_others_are_measured(tiny, monkeypatch):
     def open_backend(model, *, name, **options):
         if name == "openvino":
-            raise MissingExtraError("OpenVINO is not installed; pip install 'mprnet[openvino]'")
+            raise MissingExtraError('OpenVINO is not installed; pip install "mprnet[openvino]"')
         return original(model, name=name, **options)
 
     original = engines.open_backend
     monkeypatch.setattr(engines, "open_backend", open_backend)
     bench = run(Plan(**QUICK | {"weights": tiny, "backends": ("torch", "openvino")}))
     assert [line.case.engine for line in bench.lines] == ["straightforward", "torch"]
-    assert bench.skipped == (("tiny openvino fp32", "OpenVINO is not installed; pip install 'mprnet[openvino]'"),)
+    assert bench.skipped == (("tiny openvino fp32", 'OpenVINO is not installed; pip install "mprnet[openvino]"'),)
 
 
 def test_int8_needs_its_quantized_network(tiny):
-    pytest.importorskip("openvino", reason="int8 needs OpenVINO: pip install 'mprnet[openvino]'")
+    pytest.importorskip("openvino", reason='int8 needs OpenVINO: pip install "mprnet[openvino]"')
     bench = run(Plan(**QUICK | {"weights": tiny, "backends": (), "precisions": ("int8",)}))
     assert [line.case.engine for line in bench.lines] == ["straightforward"]
     assert "mprnet export" in bench.skipped[0].reason
@@ -97,6 +97,15 @@ def test_a_size_that_is_too_large_for_the_memory_is_told(tiny, monkeypatch):
     whats, reasons = zip(*bench.skipped, strict=True)
     assert whats == tuple(f"tiny 512×512, stage 3, {name} fp32" for name in ("straightforward", "torch"))
     assert re.fullmatch(r"needs about 0\.\d GB of memory, and of the 0\.0 GB free half", reasons[0])
+
+
+def test_pictures_that_do_not_fit_into_memory_are_told_before_they_are_made(tiny, monkeypatch):
+    monkeypatch.setattr(measurement, "free_bytes", lambda device: 10**7)
+    bench = run(Plan(**QUICK | {"weights": tiny, "batches": (1, 10_000), "sizes_hw": ((16, 16),)}))
+    assert {line.case.batch for line in bench.lines} == {1}
+    assert bench.skipped == (
+        ("tiny 16×16, 10000 at a time", "needs 0.0 GB for the pictures, and of the 0.0 GB free half"),
+    )
 
 
 @pytest.mark.parametrize("failure", [OutOfMemory("no memory is left"), RuntimeError("no compiler\nat line 3")])

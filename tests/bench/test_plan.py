@@ -19,6 +19,8 @@ from mprnet.errors import CheckpointError, ConfigError
         ({"stages": (0,)}, "stage is 0; expected some of 1, 2, 3"),
         ({"sizes_hw": ((720, 1283),)}, "size is 1283×720; expected multiples of 8 above 0"),
         ({"sizes_hw": ((0, 8),)}, "size is 8×0; expected multiples of 8 above 0"),
+        ({"sizes_hw": ()}, "sizes_hw is empty; expected at least one"),
+        ({"stages": ()}, "stages is empty; expected at least one"),
         ({"runs": 0}, "runs is 0; expected at least 1"),
         ({"batches": (1, 0)}, "batch is 0; expected at least 1"),
         ({"device": "mps"}, "device is 'mps'; expected cpu, or a GPU such as cuda"),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 
 import pytest
 
@@ -47,6 +49,13 @@ def test_an_exit_is_held_against_its_share_of_the_operations():
 
 def test_a_case_is_compared_within_its_network_size_and_batch():
     assert [len(lines) for lines in make_bench().groups()] == [3, 1]
+
+
+def test_a_change_without_end_is_written_as_json_knows_it():
+    whole, line = make_bench().lines[:2]
+    found = dataclasses.replace(make_bench(), lines=(whole, dataclasses.replace(line, psnr_change_db=-math.inf)))
+    report = json.loads(found.to_json(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert report["lines"][1]["psnr_change_db"] == -math.inf
 
 
 def test_the_json_holds_what_was_measured_and_what_follows():

@@ -20,7 +20,6 @@ from mprnet import Restorer
 from mprnet.imaging import write_image
 from mprnet.training.data import RecipeData
 from mprnet.training.recipe import load_recipe
-from mprnet.weights import find_weights
 
 
 def main() -> None:
@@ -34,7 +33,7 @@ def main() -> None:
     parser.add_argument("--set", dest="changes", action="append", default=[], help="as of mprnet train")
     chosen = parser.parse_args()
     recipe = load_recipe(chosen.recipe, chosen.changes)
-    teacher = Restorer.from_checkpoint(find_weights(chosen.teacher), ensemble=not chosen.alone)
+    teacher = Restorer.from_pretrained(chosen.teacher, ensemble=not chosen.alone)
     batches = RecipeData(recipe).train_dataloader().dataset
     for kind in ("input", "target"):
         (chosen.out / kind).mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
+from rich.text import Text
 
 from mprnet.bench import Bench, Case, Line, measurement
 from mprnet.checkpoints import save_checkpoint
@@ -86,6 +87,13 @@ def test_a_bench_that_is_interrupted_shows_what_is_known(quick, monkeypatch):
     assert answer.out.startswith("tiny 32×32, stage 3, straightforward fp32: ")
     assert "torch" not in answer.out
     assert answer.err == "mprnet: interrupted; what was measured until then is above\n"
+
+
+def test_a_stranger_s_name_is_shown_as_it_is():
+    line = Line(Case("derain[new]\x1b[2J", (8, 8), 1, "straightforward", "fp32", 3), 1, (1.0,), 1.0)
+    assert str(
+        Text.from_markup(importlib.import_module("mprnet.cli.bench")._table(Bench({}, {}, (line,), ()), [line]).title)
+    ) == ("derain[new]\\x1b[2J at 8×8, medians of 1 runs")
 
 
 def test_the_widest_table_fits_a_hundred_columns():

@@ -22,6 +22,13 @@ def test_compare_writes_a_sheet_and_prints_its_path(command: Any, tmp_path: Path
     lines = [tuple(dict.fromkeys(row)) for row in read_image(out).pixels[..., 0].tolist()]
     laid = [line[1:] for line in dict.fromkeys(lines) if lines.count(line) == 20]  # the first value is the ground
     assert laid == [(50, 100), (50, 150)]
+    arguments = ("compare", *folders.values(), "-o", str(out), "--overwrite")
+    assert command(*arguments, "--columns", "3").code == 0
+    lines = [tuple(dict.fromkeys(row)) for row in read_image(out).pixels[..., 0].tolist()]
+    assert [line[1:] for line in dict.fromkeys(lines) if lines.count(line) == 20] == [(50, 100, 150)]
+    assert command(*arguments).err == (
+        "mprnet: got 3 folders for rows of 2; expected BEFORE AFTER and so on, or another --columns\n"
+    )
 
 
 @pytest.mark.parametrize("folders", [("none", "none"), ("alone",)])

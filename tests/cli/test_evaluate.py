@@ -237,6 +237,65 @@ def test_the_engine_decides_on_which_device_beside_a_gpu_too(command, pairs, wei
     assert (opened[0]["precision"], opened[0].get("device")) == ("int8", None)
 
 
+def test_what_decides_how_it_is_computed_reaches_the_network(command, pairs, weights, tmp_path, monkeypatch):
+    asked = []
+
+    def from_pretrained(name, **options):
+        asked.append(options)
+        raise ConfigError("that is all")
+
+    monkeypatch.setattr(Restorer, "from_pretrained", from_pretrained)
+    answer = command(
+        *("evaluate", "--task", "derain", "--dataset", "pairs", "--data", pairs, "--weights", weights),
+        *("--backend", "onnx", "--precision", "fp16", "--device", "cuda:1", "--local", "--report", tmp_path / "out"),
+    )
+    assert answer == (1, "", "mprnet: that is all\n")
+    expected = {"task": "derain", "backend": "onnx", "precision": "fp16", "device": "cuda:1", "local": True}
+    assert {name: asked[0][name] for name in expected} == expected
+
+
+def test_what_another_program_restored_stands_under_the_name_of_its_folder(command, pairs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    theirs = (pairs / "target").rename(tmp_path / "theirs")
+    (pairs / "target").mkdir()
+    for path in theirs.iterdir():
+        (pairs / "target" / path.name).write_bytes(path.read_bytes())
+    (theirs / "[b]2.png").unlink()
+    arguments = ("evaluate", "--task", "deblur", "--dataset", "pairs", "--data", pairs, "--restored", theirs)
+    answer = command(*arguments, "--trained-on", "gopro")
+    assert answer.code == 1
+    assert answer.err.endswith("theirs holds no picture for [b]2; expected one\n")
+    stored = json.loads((tmp_path / "evaluation" / "set-theirs" / "results.json").read_text())
+    assert (stored["mean"]["psnr"], stored["measured"], stored["total"]) == (float("inf"), 2, 3)
+    method = stored["settings"]["method"]
+    assert (method["name"], method["restored"], method["trained_on"]) == ("theirs", "theirs", "gopro")
+    assert (tmp_path / "evaluation" / "set-theirs" / "report.html").is_file()
+
+
+def test_what_the_network_has_learned_from_can_be_said(command, pairs, weights, tmp_path):
+    arguments = ("evaluate", "--task", "derain", "--dataset", "pairs", "--data", pairs, "--weights", weights)
+    arguments += ("--stage", 1, "--limit", 1, "--report", tmp_path / "out")
+    assert command(*arguments, "--trained-on", "rain13k").code == 0
+    stored = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert stored["settings"]["method"]["trained_on"] == "rain13k"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--restored", ".", "--method", "median"), "expected no --method, no --noise"),
+        (("--restored", ".", "--weights", "x"), "there are options for the network"),
+        (("--restored", ".", "--stage", "1"), "there are options for the network"),
+        (("--method", "median", "--trained-on", "gopro"), "--trained-on is for what has learned"),
+    ],
+)
+def test_what_does_not_go_with_a_folder_of_restored_pictures_is_one_line(command, pairs, arguments, message):
+    answer = command("evaluate", "--data", pairs, "--task", "derain", "--dataset", "pairs", *arguments)
+    assert answer.code == 1
+    assert message in answer.err
+    assert answer.err.count("\n") == 1
+
+
 def test_a_report_of_pictures_that_can_no_longer_be_measured_is_not_left_as_if_it_were_new(command, pairs, tmp_path):
     arguments = ("evaluate", "--task", "derain", "--dataset", "pairs", "--data", pairs, "--method", "median")
     arguments += ("--report", tmp_path / "out")

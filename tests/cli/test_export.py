@@ -32,7 +32,7 @@ def test_three_differences_are_printed_and_the_file_is_kept(command, weights, tm
 
 
 def test_eight_bits_are_calibrated_with_a_folder_of_clean_pictures(command, weights, tmp_path):
-    pytest.importorskip("nncf", reason="quantization needs pip install 'mprnet[int8]'")
+    pytest.importorskip("nncf", reason='quantization needs pip install "mprnet[int8]"')
     (tmp_path / "clean").mkdir()
     ramp = np.linspace(0, 255, 160 * 160 * 3).reshape(160, 160, 3).astype(np.uint8)
     write_image(ramp, tmp_path / "clean" / "ramp.png")

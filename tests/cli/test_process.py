@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import subprocess
 import sys
@@ -19,7 +20,13 @@ def library(monkeypatch):
         mallopt = staticmethod(told.__setitem__)
 
     monkeypatch.setattr(ctypes, "CDLL", lambda _: Library)
-    for name in ("GOMP_SPINCOUNT", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"):
+    for name in (
+        "GOMP_SPINCOUNT",
+        "OMP_NUM_THREADS",
+        "MALLOC_MMAP_THRESHOLD_",
+        "MALLOC_TRIM_THRESHOLD_",
+        "GLIBC_TUNABLES",
+    ):
         monkeypatch.setenv(name, "")  # so that it is removed again afterwards
         monkeypatch.delenv(name)
     return told
@@ -37,6 +44,44 @@ def test_what_the_user_has_set_stays(library, monkeypatch):
     process.settle()
     assert os.environ["GOMP_SPINCOUNT"] == "7"
     assert library == {}
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_the_strictest_control_group_says_how_many_processors_there_is_time_for(tmp_path):
+    group = tmp_path / "sys/fs/cgroup"
+    assert process._allowed_processors(tmp_path) == math.inf
+    write(tmp_path / "proc/self/cgroup", "0::/outer/inner\n")
+    write(group / "outer/inner/cpu.max", "max 100000\n")
+    assert process._allowed_processors(tmp_path) == math.inf
+    write(group / "outer/cpu.max", "250000 100000\n")
+    write(group / "cpu.max", "400000 100000\n")
+    assert process._allowed_processors(tmp_path) == 2.5
+
+
+def test_time_is_limited_by_control_groups_of_the_first_version_too(tmp_path):
+    write(tmp_path / "proc/self/cgroup", "5:memory:/docker/a\n4:cpu,cpuacct:/docker/a\n")
+    write(tmp_path / "sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n")
+    write(tmp_path / "sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n")
+    assert process._allowed_processors(tmp_path) == math.inf
+    write(tmp_path / "sys/fs/cgroup/cpu/cpu.cfs_quota_us", "50000\n")
+    assert process._allowed_processors(tmp_path) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("allowed", "chosen", "threads"),
+    [(1.5, None, "2"), (0.5, None, "1"), (1.5, "7", "7"), (3.5, None, None), (math.inf, None, None)],
+)
+def test_there_are_no_more_threads_than_time_for_them(library, monkeypatch, allowed, chosen, threads):
+    monkeypatch.setattr(process, "_allowed_processors", lambda root: allowed)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1, 3, 5, 7}, raising=False)
+    if chosen:
+        monkeypatch.setenv("OMP_NUM_THREADS", chosen)
+    process.settle()
+    assert os.environ.get("OMP_NUM_THREADS") == threads
 
 
 def test_another_c_library_is_left_alone(library, monkeypatch):

@@ -12,8 +12,11 @@ import pytest
 import torch
 from PIL import Image, JpegImagePlugin
 
+import mprnet.cli
 from mprnet.backends import fingerprint
 from mprnet.checkpoints import save_checkpoint
+from mprnet.cli import main
+from mprnet.errors import ConfigError
 from mprnet.network import MPRNet, MPRNetConfig
 
 
@@ -41,6 +44,20 @@ def test_pictures_are_restored_and_named(command, weights, folder):
     for name in ("a_restored.png", "b_restored.jpg"):
         with Image.open(name) as image:
             assert image.size == (13, 7)
+
+
+def test_what_a_folder_leaves_out_is_counted_in_one_line(command, weights, folder):
+    for name in ("clip.MOV", "other.mov", "raw.DNG"):
+        Path(name).write_text("no picture")
+    answer = command("restore", "--weights", weights, ".", "-o", "out")
+    assert (answer.code, answer.err) == (0, "mprnet: left out: 2 .mov, 1 .dng\n")
+
+
+def test_on_windows_too_names_and_patterns_come_as_they_were_given(monkeypatch):
+    asked = []
+    monkeypatch.setattr(mprnet.cli, "app", lambda **options: asked.append(options))
+    main()
+    assert asked == [{"windows_expand_args": False}]  # of Click, which would look patterns up, quoted ones too
 
 
 def test_a_single_picture_goes_where_it_is_told(command, weights, folder):
@@ -155,13 +172,30 @@ def test_what_decides_the_picture_reaches_the_network(command, weights, folder, 
     seen = []
 
     def restore_pixels(self, pixels, *, out=None, stage, strength, progress):
-        seen.append((self.local, self.ensemble, self.scales, self.tile_px, stage, strength))
+        seen.append((self.is_local, self.ensemble, self.scales, self.tile_px, stage, strength))
         return pixels
 
     monkeypatch.setattr(Restorer, "restore_pixels", restore_pixels)
-    options = ("--no-local", "--ensemble", "--scales", "2", "--tile-px", "128", "--stage", "2", "--strength", "0.5")
+    options = ("--local", "--ensemble", "--scales", "2", "--tile-px", "128", "--stage", "2", "--strength", "0.5")
     assert command("restore", "--weights", weights, "a.png", *options).code == 0
-    assert seen == [(False, True, 2, 128, 2, 0.5)]
+    assert seen == [(True, True, 2, 128, 2, 0.5)]
+
+
+def test_what_decides_how_it_is_computed_reaches_the_network(command, weights, folder, monkeypatch):
+    from mprnet.restoration import Restorer
+
+    asked = []
+
+    def from_pretrained(name, **options):
+        asked.append(options)
+        raise ConfigError("that is all")
+
+    monkeypatch.setattr(Restorer, "from_pretrained", from_pretrained)
+    options = ("--backend", "onnx", "--precision", "fp16", "--device", "cuda:1", "--local")
+    answer = command("restore", "--weights", weights, "a.png", *options)
+    assert answer == (1, "", "mprnet: that is all\n")
+    expected = {"backend": "onnx", "precision": "fp16", "device": "cuda:1", "local": True}
+    assert {name: asked[0][name] for name in expected} == expected
 
 
 def test_strength_zero_changes_nothing(command, weights, folder):

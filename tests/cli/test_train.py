@@ -90,7 +90,7 @@ def test_without_lightning_one_line_names_what_to_install(command, recipe, monke
     monkeypatch.setitem(sys.modules, "lightning", None)
     answer = command("train", recipe)
     assert answer.code == 1
-    assert answer.err == "mprnet: training needs lightning: pip install 'mprnet[train]'\n"
+    assert answer.err == 'mprnet: training needs lightning: pip install "mprnet[train]"\n'
 
 
 def test_a_finished_run_that_looks_at_other_pictures_has_no_best_to_name(command, recipe):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +27,7 @@ def opened(name: str, root: Path) -> dict[str, str]:
     return {item.name: " ".join(str(p.relative_to(root)) for p in (item.degraded, item.target)) for item in items}
 
 
-def test_the_table_holds_the_counts_of_the_paper_and_protocols_that_exist() -> None:
+def test_the_table_holds_the_counts_tasks_and_protocols_of_the_paper() -> None:
     counts = {name: spec.expected_count for name, spec in BENCHMARKS.items()}
     assert counts == {
         "test100": 100,
@@ -41,8 +42,15 @@ def test_the_table_holds_the_counts_of_the_paper_and_protocols_that_exist() -> N
         "sidd": 1280,
         "dnd": 1000,
     }
+    assert {name: (spec.task, spec.protocol) for name, spec in BENCHMARKS.items()} == {
+        **dict.fromkeys(("test100", "rain100h", "rain100l", "test2800", "test1200"), ("derain", "rain")),
+        "gopro": ("deblur", "gopro"),
+        "hide": ("deblur", "hide"),
+        **dict.fromkeys(("realblur-j", "realblur-r"), ("deblur", "realblur")),
+        "sidd": ("denoise", "sidd"),
+        "dnd": ("denoise", None),
+    }
     assert {spec.protocol for spec in BENCHMARKS.values()} - {None} <= PROTOCOLS.keys()
-    assert [name for name, spec in BENCHMARKS.items() if spec.protocol is None] == ["dnd"]
     assert TRAINING_SETS["rain"].expected_count == 13_712
     assert (TRAINING_SETS["gopro"].expected_count, TRAINING_SETS["sidd"].expected_count) == (2103, 320)
     assert {TRAINING_SETS[f"realblur-{kind}"].expected_count for kind in "jr"} == {3758}
@@ -74,7 +82,11 @@ PAIRS = {
     "hide": [("test/test-close-ups/1fromGOPR0950.png", "GT/1fromGOPR0950.png"), *INPUT_TARGET],
     "realblur-j": INPUT_TARGET,
     "realblur-r": INPUT_TARGET,
-    "sidd": [*INPUT_TARGET, ("input_crops/1.png", "gt_crops/1.png")],
+    "sidd": [
+        *INPUT_TARGET,
+        ("input_crops/1.png", "gt_crops/1.png"),
+        ("input_crops/1.png", "target_crops/1.png"),
+    ],
     "dnd": [],
 }
 """A pair of files for each layout of pairs, in their order."""
@@ -95,6 +107,8 @@ def test_every_layout_of_pairs_is_tried() -> None:
 def test_a_pair_is_found_in_every_layout_and_place(
     tmp_path: Path, save: Callable[..., Path], name: str, number: int, place: str
 ) -> None:
+    if BENCHMARKS[name].shared_folders and place == "{split}/":
+        place += "{folder}/"  # without the name of the set it may be that of the other one
     place = place.format(folder=BENCHMARKS[name].folders[0], split=BENCHMARKS[name].splits[0])
     paths = [place + file for file in PAIRS[name][number]]
     for path in paths:
@@ -152,6 +166,27 @@ def test_realblur_follows_its_list_and_leaves_training_pictures(
         f"scene230-blur_{n}": f"RealBlur-{kind}/scene230/blur/blur_{n}.png RealBlur-{kind}/scene230/gt/gt_{n}.png"
         for n in (7, 8)
     }
+
+
+def test_realblur_s_two_sets_are_never_taken_for_each_other(tmp_path: Path, save: Callable[..., Path]) -> None:
+    root = tmp_path / "RealBlur"
+    for side in ("input", "target"):  # of J, in the folder of both
+        for split in ("train", "test"):
+            save(f"RealBlur/{split}/{side}/1.png")
+    for given in (tmp_path, root):
+        with pytest.raises(DataError, match="RealBlur-R was not found"):
+            open_benchmark("realblur-r", given, allow_partial=True)
+        with pytest.raises(DataError, match="RealBlur-R was not found"):
+            open_training_set("realblur-r", given, allow_partial=True)
+    assert list(opened("realblur-j", root / "test")) == ["1"]
+    for split, opener in (("train", open_training_set), ("test", open_benchmark)):
+        line = "RealBlur-R/scene9/gt/gt_7.png RealBlur-R/scene9/blur/blur_7.png"
+        for path in line.split():
+            save(f"RealBlur/{path}")
+        (root / f"RealBlur_R_{split}_list.txt").write_text(line)
+        assert [item.name for item in opener("realblur-r", root, allow_partial=True).items] == ["scene9-blur_7"]
+    own = root.rename(tmp_path / "RealBlur-J")
+    assert list(opened("realblur-j", own).values()) == ["test/input/1.png test/target/1.png"]
 
 
 @pytest.mark.parametrize(
@@ -216,11 +251,38 @@ def test_a_count_other_than_the_paper_s_is_an_error_unless_it_is_allowed(
 ) -> None:
     save("input/1.png")
     save("target/1.png")
-    with pytest.raises(DataError, match="holds 1 pictures, but Rain100H has 100"):
+    with pytest.raises(DataError, match="holds 1 pictures, but Rain100H has 100; complete the set"):
         open_benchmark("rain100h", tmp_path)
     benchmark = open_benchmark("rain100h", tmp_path, allow_partial=True)
     assert (len(benchmark.items), benchmark.expected_count) == (1, 100)
     assert (benchmark.name, benchmark.task, benchmark.protocol) == ("rain100h", "derain", "rain")
+
+
+def test_a_surplus_is_no_lack(tmp_path: Path, save: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TRAINING_SETS, "rain14000", replace(TRAINING_SETS["rain14000"], expected_count=1))
+    for path in ("rainy_image/1_1.jpg", "rainy_image/1_2.jpg", "ground_truth/1.jpg"):
+        save(path)
+    with pytest.raises(DataError, match=r"holds 2 pictures, but Rain14000 has 1; pictures of another part.* may be"):
+        open_training_set("rain14000", tmp_path)
+    assert len(open_training_set("rain14000", tmp_path, allow_partial=True).items) == 2
+
+
+def test_the_copies_that_the_authors_publish_are_taken_though_they_are_smaller(
+    tmp_path: Path, save: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (BENCHMARKS["test100"].published_count, TRAINING_SETS["rain"].published_count) == (98, 13_711)
+    for number in range(98):
+        for side in ("input", "target"):
+            save(f"Test100/{side}/{number}.png")
+    benchmark = open_benchmark("test100", tmp_path)
+    assert (len(benchmark.items), benchmark.expected_count) == (98, 98)
+    (tmp_path / "Test100" / "input" / "0.png").unlink()
+    (tmp_path / "Test100" / "target" / "0.png").unlink()
+    with pytest.raises(DataError, match=r"holds 97 pictures, but Test100 has 100 \(its published copy 98\); complete"):
+        open_benchmark("test100", tmp_path)
+    monkeypatch.setitem(TRAINING_SETS, "rain", replace(TRAINING_SETS["rain"], published_count=97))
+    found = open_training_set("rain", (tmp_path / "Test100").rename(tmp_path / "Rain13K").parent)
+    assert (len(found.items), found.expected_count) == (97, 97)
 
 
 def test_one_folder_may_hold_all_sets_sorted_by_split(tmp_path: Path, save: Callable[..., Path]) -> None:

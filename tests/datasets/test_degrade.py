@@ -84,6 +84,22 @@ def test_a_picture_without_colour_stays_so(tmp_path, draw, task):
         assert not np.array_equal(in_colour, in_colour[..., :1].repeat(3, axis=2))
 
 
+def test_a_picture_too_large_for_memory_stops_no_other(clean, tmp_path):
+    class Greedy:
+        margin_px = 0
+
+        def __call__(self, picture, generator):
+            if not degraded:
+                degraded.append(picture)
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+            return picture
+
+    degraded = []
+    report = degrade_folder(clean, tmp_path / "out", Greedy())
+    assert len(report.pairs) == 2
+    assert list(report.failed.values()) == [f"{clean / 'a.png'} does not fit into memory with what is drawn for it"]
+
+
 def test_what_exists_is_kept_unless_overwritten(clean, tmp_path):
     out = tmp_path / "out"
     degrade_folder(clean / "a.png", out, NOISE)
@@ -103,14 +119,14 @@ def test_what_exists_is_kept_unless_overwritten(clean, tmp_path):
 def test_a_picture_that_needs_an_extra_does_not_stop_the_others(clean, tmp_path, monkeypatch):
     def read(path):
         if path.stem == "b":
-            raise MissingExtraError("HEIF needs pip install 'mprnet[heif]'")
+            raise MissingExtraError('HEIF needs pip install "mprnet[heif]"')
         return original(path)
 
     original = mprnet.datasets.degrade.read_rgb_picture
     monkeypatch.setattr(mprnet.datasets.degrade, "read_rgb_picture", read)
     report = degrade_folder(clean, tmp_path / "out", NOISE)
     assert [pair.name for pair in report.pairs] == ["a", "c"]
-    assert report.failed == {clean / "b.jpg": "HEIF needs pip install 'mprnet[heif]'"}
+    assert report.failed == {clean / "b.jpg": 'HEIF needs pip install "mprnet[heif]"'}
 
 
 def test_one_bad_picture_does_not_stop_the_others(clean, tmp_path):

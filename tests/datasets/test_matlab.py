@@ -106,7 +106,7 @@ def test_a_missing_package_is_named_with_its_extra(
     write = write_v5 if package == "scipy.io" else write_v73
     path = write(tmp_path / "a.mat", blocks=BLOCKS)
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'mprnet\[evaluate\]'"):
+    with pytest.raises(MissingExtraError, match=r'pip install "mprnet\[evaluate\]"'):
         _ = MatlabArray(path, "blocks").shape
 
 

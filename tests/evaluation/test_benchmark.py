@@ -34,6 +34,7 @@ from mprnet.evaluation.benchmark import (
 )
 from mprnet.evaluation.own_sets import noisy_set, paired_set
 from mprnet.evaluation.protocols import score
+from mprnet.evaluation.report import write_report
 from mprnet.evaluation.results import Results
 from mprnet.imaging import read_image, write_image
 from mprnet.network import MPRNet, MPRNetConfig, build, stage_costs
@@ -64,7 +65,7 @@ def pair(seed, shape=(24, 32, 3)):
 def benchmark(count=3, protocol="gopro", **other):
     items = [Stored(name, pair(index)) for index, name in enumerate("abcdefgh"[:count])]
     items += [Stored(name, pictures) for name, pictures in other.items()]
-    return Benchmark("some-set", "deblur", items, None, protocol)
+    return Benchmark("some-set", "deblur", items, len(items), protocol)
 
 
 def halving(seen=None):
@@ -87,7 +88,7 @@ def weights(tmp_path_factory):
 
 
 def network(weights, **options):
-    return network_method(Restorer.from_checkpoint(weights, device="cpu"), weights, **options)
+    return network_method(Restorer.from_pretrained(weights, device="cpu"), weights, **options)
 
 
 def test_the_scores_are_those_of_the_protocol_on_the_rounded_picture():
@@ -120,7 +121,7 @@ def test_every_stage_is_scored_and_costed(weights):
     degraded, target = odd = pair(0, (25, 33, 3))
     run = Run(benchmark(0, a=odd, b=pair(1)), network(weights))
     results, shown = evaluate(run), pictures_of(run, "a")
-    restorer = Restorer.from_checkpoint(weights, device="cpu")
+    restorer = Restorer.from_pretrained(weights, device="cpu")
     tensor = torch.from_numpy(degraded).permute(2, 0, 1) / 255
     for stage in (1, 2, 3):
         restored = restorer(tensor, stage=stage).permute(1, 2, 0).numpy()
@@ -186,7 +187,7 @@ def test_results_json_reads_like_that_of_the_metrics_command_and_holds_everythin
 def test_an_infinite_psnr_can_be_read_by_any_parser(tmp_path):
     same = pair(0).target
     identity = Method("identity", lambda degraded: {"restored": degraded}, ("restored",))
-    run = Run(Benchmark("set", "deblur", [Stored("a", ItemPictures(same, same))], None, "gopro"), identity)
+    run = Run(Benchmark("set", "deblur", [Stored("a", ItemPictures(same, same))], 1, "gopro"), identity)
     evaluate(run, tmp_path)
     text = (tmp_path / "results.json").read_text()
     assert "Infinity" not in text
@@ -271,15 +272,42 @@ def test_a_picture_that_is_gone_is_no_longer_counted(tmp_path):
     assert (list(results.images), results.failed) == (["a"], {"b": "b.png is broken"})
 
 
-def test_results_without_hashes_are_measured_again(tmp_path):
-    evaluate(Run(benchmark(2), halving()), tmp_path)
-    stored = json.loads((tmp_path / "results.json").read_text())
-    for image in stored["images"].values():
-        del image["sha256"], image["is_warm"]
-    (tmp_path / "results.json").write_text(json.dumps(stored))
-    seen = []
-    assert evaluate(Run(benchmark(2), halving(seen)), tmp_path).is_complete
-    assert len(seen) == 2
+def test_a_method_that_nothing_tells_from_what_it_was_is_measured_anew(tmp_path):
+    def method(added):
+        return Method("mine", lambda degraded: {"restored": degraded + added}, ("restored",))
+
+    evaluate(Run(benchmark(2), method(0.1)), tmp_path)
+    changed = evaluate(Run(benchmark(2), method(0.2)), tmp_path)
+    alone = evaluate(Run(benchmark(2), method(0.2)))
+    assert changed.means() == alone.means()
+    assert json.loads((tmp_path / "results.json").read_text())["mean"]["psnr"] == alone.mean().psnr
+    with pytest.raises(DataError, match=r"another run: method\.name was mine, now it is halving"):
+        evaluate(Run(benchmark(2), halving()), tmp_path)
+
+
+def test_what_weights_were_trained_on_is_said_where_their_file_does_not(tmp_path):
+    def facts(says, trained_on=None):
+        path = tmp_path / "own.safetensors"
+        save_checkpoint(
+            MPRNet(CONFIG), path, metadata={"task": "deblur", **({"trained_on": says} if says else {})}, overwrite=True
+        )
+        return network(path, trained_on=trained_on).facts["trained_on"]
+
+    assert [facts(""), facts("gopro"), facts("gopro", "gopro")] == ["", "gopro", "gopro"]
+    assert facts("", "realblur-j,gopro") == facts("realblur-j, gopro", "realblur-j,gopro") == "realblur-j, gopro"
+    assert facts("unknown, gopro", "realblur-j, gopro") == "realblur-j, gopro"
+    with pytest.raises(ConfigError, match="says that it was trained on gopro; got realblur-j"):
+        facts("gopro", "realblur-j")
+
+
+def test_the_weights_of_two_runs_have_names_of_their_own(tmp_path):
+    names = []
+    for folder, file in (("a", "best"), ("b", "best"), ("b", "last"), ("b", "own")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        path = tmp_path / folder / f"{file}.safetensors"
+        save_checkpoint(MPRNet(CONFIG), path, metadata={"task": "deblur"})
+        names.append(network(path).facts["weights"])
+    assert names == ["a/best", "b/best", "b/last", "own.safetensors"]
 
 
 def test_other_stages_of_the_same_weights_are_another_run(tmp_path, weights):
@@ -291,7 +319,7 @@ def test_other_stages_of_the_same_weights_are_another_run(tmp_path, weights):
 def test_the_first_picture_of_a_size_tells_the_speed_only_where_it_is_alone():
     shapes = {"a": (24, 32, 3), "b": (24, 32, 3), "c": (24, 32, 3), "d": (16, 32, 3)}
     items = [Stored(name, pair(0, shape)) for name, shape in shapes.items()]
-    results = evaluate(Run(Benchmark("some-set", "deblur", items, None, "gopro"), halving()))
+    results = evaluate(Run(Benchmark("some-set", "deblur", items, len(items), "gopro"), halving()))
     assert [image.is_warm for image in results.images.values()] == [False, True, True, False]
     timed = [results.images[name] for name in "bcd"]
     assert results.timed == timed
@@ -395,7 +423,7 @@ def test_names_that_are_no_text_come_into_the_results(tmp_path):
 def test_results_of_another_quantized_network_are_not_gone_on_from(weights, tmp_path):
     copy = tmp_path / "tiny.safetensors"
     copy.write_bytes(weights.read_bytes())
-    restorer = Restorer.from_checkpoint(copy, device="cpu")
+    restorer = Restorer.from_pretrained(copy, device="cpu")
     restorer.backend.precision = "int8"  # as with OpenVINO, whose network these files are
     (tmp_path / "tiny.int8.xml").write_bytes(b"layers")
     facts = []
@@ -403,6 +431,21 @@ def test_results_of_another_quantized_network_are_not_gone_on_from(weights, tmp_
         (tmp_path / "tiny.int8.bin").write_bytes(numbers)
         facts.append(network_method(restorer, copy).facts)
     assert facts[0] != facts[1]
+    for ending in (".xml", ".bin"):  # a file of another name, which a restorer may be given
+        (tmp_path / f"tiny.int8{ending}").rename(tmp_path / f"elsewhere{ending}")
+    elsewhere = Restorer(restorer.model, int8=tmp_path / "elsewhere.xml")
+    elsewhere.backend.precision = "int8"
+    assert network_method(elsewhere, copy).facts["quantized_sha256"] == facts[1]["quantized_sha256"]
+
+
+def test_ensembles_of_pictures_with_and_without_a_direction_are_two_methods(weights):
+    model = MPRNet(CONFIG)
+    facts = [
+        network_method(Restorer(model, ensemble=ensemble, upright=upright), weights).facts
+        for ensemble, upright in ((True, True), (True, False), (False, True), (False, False))
+    ]
+    assert facts[0] != facts[1]
+    assert facts[2] == facts[3]
 
 
 def test_a_baseline_is_told_the_noise_only_where_it_asks_for_it():
@@ -463,7 +506,7 @@ def test_a_folder_of_pairs_never_passes_for_a_published_set(tmp_path):
 def test_boxes_of_dnd_become_the_files_of_its_server(tmp_path):
     loadmat = pytest.importorskip("scipy.io", reason="needs the extra evaluate (SciPy)").loadmat
     boxes = [Stored(f"0001_{box:02d}", ItemPictures(pair(box)[0] / np.float32(255), None)) for box in range(1, 21)]
-    results = evaluate(Run(Benchmark("dnd", "denoise", boxes, None, None), halving()), tmp_path)
+    results = evaluate(Run(Benchmark("dnd", "denoise", boxes, len(boxes), None), halving()), tmp_path)
     assert results.means() == {}
     written = loadmat(tmp_path / "submission" / "0001.mat")["Idenoised"]
     assert written.shape == (1, 20)
@@ -474,19 +517,65 @@ def test_boxes_of_dnd_become_the_files_of_its_server(tmp_path):
     evaluate(other, tmp_path, overwrite=True)
     assert list((tmp_path / "submission").iterdir()) == []
     assert sorted(path.name for path in (tmp_path / "restored").iterdir()) == ["0001_01.npy", "mine.npy"]
-    evaluate(Run(Benchmark("dnd", "denoise", boxes, None, None), halving()), tmp_path, overwrite=True)
+    evaluate(Run(Benchmark("dnd", "denoise", boxes, len(boxes), None), halving()), tmp_path, overwrite=True)
     assert (tmp_path / "submission" / "0001.mat").exists()
     assert [path.name for path in (tmp_path / "restored").iterdir()] == ["mine.npy"]
+
+
+def test_a_box_of_dnd_that_changed_is_written_anew_with_all_of_its_picture(tmp_path):
+    loadmat = pytest.importorskip("scipy.io", reason="needs the extra evaluate (SciPy)").loadmat
+    boxes = [
+        Stored(f"{picture:04d}_{box:02d}", ItemPictures(pair(100 * picture + box)[0] / np.float32(255), None))
+        for picture in (1, 2)
+        for box in range(1, 21)
+    ]
+
+    def restored(watch=lambda _: None):
+        seen = []
+        evaluate(Run(Benchmark("dnd", "denoise", boxes, len(boxes), None), halving(seen)), tmp_path, watch=watch)
+        return len(seen)
+
+    def stop(watch):
+        if watch.done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        restored(stop)
+    assert [restored(), restored()] == [35, 0]
+    boxes[4] = Stored("0001_05", ItemPictures(pair(7)[0] / np.float32(255), None))
+    with pytest.raises(KeyboardInterrupt):
+        restored(stop)
+    assert [restored(), restored()] == [15, 0]
+    written = loadmat(tmp_path / "submission" / "0001.mat")["Idenoised"]
+    assert np.allclose(written[0, 4], (boxes[4].pictures.degraded + 0.5) / 2)
+    (tmp_path / "submission" / "0002.mat").unlink()
+    assert restored() == 20
+    assert (tmp_path / "submission" / "0002.mat").exists()
+
+
+def test_an_input_that_cannot_be_aligned_leaves_its_picture_to_be_measured(tmp_path):
+    target = np.kron(pair(0, (8, 8, 3)).target, np.ones((8, 8, 1), np.uint8))
+    items = [Stored("black", ItemPictures(np.zeros_like(target), target)), Stored("good", ItemPictures(target, target))]
+    method = Method("perfect", lambda _: {"restored": target / np.float32(255)}, ("restored",), {"strength": 1})
+    for number in (1, 2):
+        results = evaluate(Run(Benchmark("set", "deblur", items[:number], number, "realblur"), method))
+        assert results.is_complete
+        assert list(results.images["black"].scores) == ["restored"]
+        means = results.means()
+        assert list(means) == (["restored"] if number == 1 else ["input", "restored"])
+        assert "input" not in means or means["input"] == results.images["good"].scores["input"]
+        write_report(tmp_path / "report.html", [results], [])
+        assert ("over the input" in (tmp_path / "report.html").read_text(encoding="utf-8")) == ("input" in means)
 
 
 TWO = """
 import sys
 from pathlib import Path
-from mprnet.evaluation.averages import shared_work
+from mprnet.evaluation.processes import shared_work
 from mprnet.evaluation.benchmark import Method, Run, evaluate
 from mprnet.evaluation.own_sets import paired_set
 
-half = Method("half", lambda degraded: {"restored": (degraded + 0.5) / 2}, ("restored",))
+half = Method("half", lambda degraded: {"restored": (degraded + 0.5) / 2}, ("restored",), {"strength": 0.5})
 with shared_work() as processes:
     done = []
     run = Run(paired_set(Path(sys.argv[1]), "deblur"), half)
@@ -559,6 +648,6 @@ def test_what_an_interrupted_run_measured_keeps_its_versions(tmp_path, monkeypat
 
 
 def test_a_picture_that_needs_an_extra_leaves_the_others_to_be_measured():
-    results = evaluate(Run(benchmark(1, phone=MissingExtraError("HEIF needs pip install 'mprnet[heif]'")), halving()))
+    results = evaluate(Run(benchmark(1, phone=MissingExtraError('HEIF needs pip install "mprnet[heif]"')), halving()))
     assert list(results.images) == ["a"]
     assert "mprnet[heif]" in results.failed["phone"]

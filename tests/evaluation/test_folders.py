@@ -125,7 +125,7 @@ def test_a_picture_that_needs_an_extra_is_named_and_the_rest_measured(ours, thei
 
     def needing(path):
         if path == ours / "phone.png":
-            raise MissingExtraError("HEIF needs pillow-heif: pip install 'mprnet[heif]'")
+            raise MissingExtraError('HEIF needs pillow-heif: pip install "mprnet[heif]"')
         return read(path)
 
     save(RESTORED, ours / "phone.png")

@@ -57,6 +57,6 @@ def test_without_the_extra_one_line_names_the_install_command(distance, network,
     monkeypatch.setitem(sys.modules, "torchvision", None)
     picture = np.zeros((64, 64, 3), np.uint8)
     with pytest.raises(
-        MissingExtraError, match=r"need torchvision; install it with: pip install 'mprnet\[perceptual\]'"
+        MissingExtraError, match=r'need torchvision; install it with: pip install "mprnet\[perceptual\]"'
     ):
         distance(picture, picture, data_range=255)

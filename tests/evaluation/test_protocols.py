@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from mprnet.errors import ConfigError, ImageError
-from mprnet.evaluation import PROTOCOLS, metrics, score
+from mprnet.evaluation import PROTOCOLS, Score, metrics, score
+from mprnet.evaluation.protocols import mean_score
 
 RANDOM = np.random.default_rng(0)
 TARGET = np.kron(RANDOM.integers(40, 200, (5, 6, 3)), np.ones((8, 8, 1))).astype(np.uint8)
@@ -25,8 +26,8 @@ EXPECTED = {
         ),
     ),
     "realblur": (
-        metrics.aligned_psnr(RESTORED, TARGET, data_range=255),
-        metrics.aligned_ssim(RESTORED, TARGET, data_range=255),
+        metrics.masked_psnr(*metrics.align(RESTORED, TARGET, data_range=255)),
+        metrics.masked_ssim(*metrics.align(RESTORED, TARGET, data_range=255)),
     ),
     "rgb": (
         metrics.rgb_psnr(RESTORED, TARGET, data_range=255),
@@ -51,7 +52,7 @@ def test_a_rows_functions_are_bound_to_its_data_range(name: str) -> None:
     row = PROTOCOLS[name]
     bound = [function for function in (row.psnr, row.ssim, row.alignment) if isinstance(function, partial)]
     assert bound or name == "rain"
-    assert all(function.keywords == {"data_range": row.data_range} for function in bound)
+    assert all(function.keywords == {"data_range": 1 if name == "sidd" else 255} for function in bound)
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -66,11 +67,13 @@ def test_the_same_picture_in_other_depths_scores_the_same(name: str) -> None:
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_only_sidd_sees_what_rounding_to_8_bits_takes_away(name: str) -> None:
     restored = np.clip(TARGET / 255 + 0.4 / 255, 0, 1)
-    psnr = score(restored, TARGET, name).psnr
+    scores = score(restored, TARGET, name)
     if name == "sidd":
-        assert psnr == pytest.approx(20 * math.log10(255 / 0.4))
-    elif name != "realblur":  # the search for the alignment leaves its trace
-        assert psnr == math.inf
+        assert scores.psnr == pytest.approx(20 * math.log10(255 / 0.4))
+        return
+    assert scores == score(TARGET, TARGET, name)
+    if name != "realblur":  # the search for the alignment leaves its trace
+        assert scores.psnr == math.inf
 
 
 @pytest.mark.parametrize(
@@ -93,3 +96,7 @@ def test_a_pair_that_cannot_be_compared_is_an_error(name: str, restored: np.ndar
 def test_an_unknown_protocol_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="'matlab': choose one of rain, gopro, hide, realblur, sidd, rgb"):
         score(RESTORED, TARGET, "matlab")
+
+
+def test_one_infinite_psnr_makes_the_mean_infinite():
+    assert mean_score([Score(math.inf, 1.0), Score(30.0, 0.5)]) == (math.inf, 0.75)

@@ -192,14 +192,27 @@ def test_several_methods_and_noises_stand_side_by_side_with_curves(page):
     found = [
         results(dataset="holiday", method=method, sigma=sigma, outputs=("restored",), gain=gain)
         for method, gain in (("mprnet", 5.0), ("dct", 3.0))
-        for sigma in (10.0, 25.0)
+        for sigma in (25.0, 10.0)  # as they were typed
     ]
+    for image in found[0].images.values():  # of σ = 25
+        image.scores["restored"] = Score(26.0, 0.9)
     text = page(found).text
     assert "Methods side by side" in text
     assert "σ = 10 σ = 25" in text
-    assert "input 22.00 0.5000 22.00 0.5000 mprnet 27.00 0.9000 27.00 0.9000" in text
+    assert "input 22.00 0.5000 22.00 0.5000 mprnet 27.00 0.9000 26.00 0.9000" in text
     assert "dct 25.00 0.9000" in text
     assert "σ of the noise, of white = 255" in text
+    marks = re.findall(r"mprnet, σ = (\d+)", text)
+    assert marks == ["10", "25"]
+
+
+def test_the_record_holds_the_machines_of_all_runs(page):
+    found = [results(dataset="holiday", method=method) for method in ("dct", "mprnet", "other")]
+    found[1].environment = {"torch": "1; 3", "device": "cuda (a card)"}
+    found[2].environment = {"torch": "3"}
+    text = page(found).text
+    assert "torch 2; 1; 3 device cuda (a card)" in text
+    assert found[0].environment == {"torch": "2"}
 
 
 def test_pictures_without_ground_truth_have_a_report_too(page):
@@ -262,6 +275,8 @@ def test_charts_hold_a_mark_for_each_value_and_leave_out_the_infinite():
     assert "a&amp;b: 20.00 dB to 25.00 dB" in drawn
     heights = re.findall(r"(\d+) of", histogram({"input": [20.0, 20.1, 25.0], "restored": [math.inf, 28.0]}, "dB"))
     assert sum(map(int, heights)) == 4
+    numbers = re.findall(r'text-anchor="end">([^<]+)', histogram({"input": [20.0, 20.1, 25.0]}, "dB"))
+    assert numbers == ["0", "1", "2"]  # pictures are counted whole
     lines = curves({"input": [(10, 28.0), (20, 22.0)], "dct": [(10, 33.0), (20, 29.0)]}, "σ", "dB")
     assert lines.count("<polyline") == 2
     assert lines.count('class="dot') == 4

@@ -7,10 +7,12 @@ from statistics import fmean
 import pytest
 
 from mprnet.errors import DataError
-from mprnet.evaluation.paper import paper_tables
+from mprnet.evaluation.markup import to_latex, to_markdown
+from mprnet.evaluation.paper import paper_ablations, paper_tables
 from mprnet.evaluation.protocols import Score
 from mprnet.evaluation.results import PictureResult, Results
-from mprnet.evaluation.standing import PART, standings, to_markdown
+from mprnet.evaluation.standing import PART, UNKNOWN, ablations, standing_of, standings
+from mprnet.network import preset
 
 RAIN = ("test100", "rain100h", "rain100l", "test2800", "test1200")
 
@@ -21,7 +23,7 @@ def results(dataset, psnr=33.0, *, count=2, expected=2, outputs=("stage3",), noi
         "task": "deblur",
         "dataset": dataset,
         "protocol": "gopro",
-        "method": {"name": "mprnet", "weights": "own.safetensors", "sha256": "0" * 64, **method},
+        "method": {"name": "mprnet", "weights": "own.safetensors", "sha256": "0" * 64, "trained_on": "", **method},
         "mprnet": "0.1.0",
     }
     if noise:
@@ -64,6 +66,15 @@ def test_other_weights_modes_and_stages_have_rows_of_their_own():
     assert [score is not None for score in ours(three)[1].scores] == [True, False]
 
 
+def test_two_files_of_one_name_are_told_apart_by_their_content():
+    found = [results("gopro"), results("gopro", sha256="1" * 64), results("gopro", sha256="1" * 64, local=True)]
+    assert [row.method for row in ours(standings(found)[0])] == [
+        "own.safetensors, 00000000",
+        "own.safetensors, 11111111",
+        "own.safetensors, local pooling",
+    ]
+
+
 def test_what_was_trained_on_realblur_is_compared_with_its_like():
     found = [
         results("realblur-j", 31.0, trained_on="gopro, realblur-j"),
@@ -71,7 +82,7 @@ def test_what_was_trained_on_realblur_is_compared_with_its_like():
         results("realblur-j", 28.0, sha256="2" * 64),
     ]
     (standing,) = standings(found)
-    assert [row.setting for row in ours(standing)] == ["trained on RealBlur", "", ""]
+    assert [row.setting for row in ours(standing)] == ["trained on RealBlur", "", UNKNOWN]
     assert standing.table.best("trained on RealBlur", 1).psnr == 31.76  # the paper's
     assert standing.table.best("", 1).psnr == 29.0
     assert standing.notes[-3:] == (
@@ -81,6 +92,8 @@ def test_what_was_trained_on_realblur_is_compared_with_its_like():
     )
     (other,) = standings([results("realblur-r", trained_on="RealBlur_R")])
     assert ours(other)[0].setting == "trained on RealBlur"
+    (mixed,) = standings([results("realblur-r", trained_on="unknown, gopro")])
+    assert ours(mixed)[0].setting == UNKNOWN
     (elsewhere,) = standings([results("gopro", trained_on="realblur-j")])
     assert ours(elsewhere)[0].setting == ""
 
@@ -107,12 +120,89 @@ def test_a_set_that_is_there_twice_is_one_clear_line():
         standings([results("gopro"), results("gopro", 32.0)])
 
 
-def test_engines_that_machines_chose_and_old_notes_of_local_pooling_split_no_row():
+def test_of_what_nobody_says_table_4_compares_nothing():
+    (standing,) = standings([results("realblur-j", 40.0)])
+    assert standing.table.best("", 1) == paper_tables()[4].rows[-4].scores[1]
+    text = to_markdown(standing)
+    assert "| §own.safetensors | – | 40.00 / 0.950 |" in text
+    assert "\n§ perhaps trained on RealBlur (--trained-on says it); compared with nothing.\n" in text
+    method = {"name": "median", "description": "median of 5×5 pixels", "sigma": None}
+    learned_nothing = results("realblur-j", 20.0)
+    learned_nothing.settings["method"] = method
+    assert ours(standings([learned_nothing])[0])[0].setting == ""
+
+
+def test_engines_that_machines_chose_split_no_row():
     found = [results("gopro", backend="torch", local=False), results("hide", backend="openvino", local=False)]
-    old = results("gopro", sha256="1" * 64, local="auto", crop_px=128).to_dict()
-    whole, again = ours(standings([*found, Results.from_dict(old)])[0])
-    assert None not in whole.scores
-    assert again.method == "own.safetensors"
+    (row,) = ours(standings(found)[0])
+    assert None not in row.scores
+
+
+def test_the_networks_of_table_6_stand_there_and_not_in_table_3():
+    lacking = {"n_feat": 6, "combination": "unet+unet+orsnet", "sam": True, "csff": False}
+    whole = preset("deblur").entries()
+    found = [
+        results("gopro", 30.0, weights="a/best", config=lacking, crop_px=256),
+        results("gopro", 30.5, weights="b/best", config=whole, crop_px=128),
+        results("gopro", 33.0, weights="c/best", config=whole, crop_px=256),
+        results("gopro", 29.0, sha256="1" * 64, config=preset("lite").entries(), crop_px=128),
+        results("hide", 28.0, weights="a/best", config=lacking, crop_px=256),
+    ]
+    (three,) = standings(found)
+    assert [row.method for row in ours(three)] == ["c/best", "own.safetensors"]
+    six = ablations(found)
+    assert [(name, row.psnr) for name, row in six.rows if name] == [("a/best", 30.0), ("b/best", 30.5)]
+    assert six.rows[-3][1] == paper_ablations()[-1]
+    lines = to_markdown(six).splitlines()
+    assert lines[0] == "Table 6. Parts of the network, deblurring GoPro: PSNR (dB)"
+    assert "| paper | 3 | U-Nets + ORSNet | yes | yes | 30.49 |" in lines
+    assert "| a/best | 3 | U-Nets + ORSNet | yes | no | 30.00 |" in lines
+    assert r"a/best & 3 & U-Nets + ORSNet & yes & no & 30.00 \\" in to_latex(six).splitlines()
+    assert ablations(found[2:]) is None
+
+
+def test_a_network_that_lacks_something_says_so_elsewhere():
+    config = {"n_feat": 6, "combination": "unet+orsnet", "sam": False, "csff": False}
+    (standing,) = standings([results("sidd", weights="a/best", config=config, ensemble=True)])
+    assert ours(standing)[0].method == "a/best, ensemble, U-Net + ORSNet without SAM and CSFF"
+
+
+def test_the_table_as_latex_has_the_best_in_bold_and_the_second_underlined():
+    (standing,) = standings([results("gopro", 33.66, weights="own_50%&{x}.pth")])
+    lines = to_latex(standing).splitlines()
+    assert lines[0] == "% Table 3. Deblurring: PSNR (dB) / SSIM"
+    assert lines[1] == r"\begin{tabular}{lcccc}"
+    assert lines[3] == r"Method & \multicolumn{2}{c}{GoPro} & \multicolumn{2}{c}{HIDE} \\"
+    own = r"own\_50\%\&\{x\}.pth & \textbf{33.66} (0.0\%) & \underline{0.950} (18.0\%) & \multicolumn{2}{c}{--} \\"
+    assert own in lines
+    assert any(line.startswith(r"MPRNet & \underline{32.66} (10.9\%) & \textbf{0.959} (0.0\%)") for line in lines)
+    rows = lines[3 : lines.index(r"\end{tabular}")]
+    cells = [line.replace(r"\&", "").count("&") + line.count("multicolumn") for line in rows if line != r"\hline"]
+    assert set(cells) == {4}
+    (bracket,) = standings([results("gopro", weights="[a]/best")])
+    assert any(line.startswith("{}[a]/best & ") for line in to_latex(bracket).splitlines())
+    text = to_latex(standings([results("realblur-j", trained_on="realblur-j")])[0])
+    assert r"$^\dagger$own.safetensors" in text
+    assert text.count("{") == text.count("}")
+    assert text.isascii()
+
+
+def test_a_table_with_rows_of_one_s_own_is_written_too():
+    table = paper_tables()[5].with_row("ours", {"dnd": Score(39.0, 0.95)})
+    assert "\n| ours | – | 39.00 (8.8%) / 0.950 (12.0%) |\n" in to_markdown(table)
+    assert r"ours & \multicolumn{2}{c}{--} & 39.00 (8.8\%) & 0.950 (12.0\%) \\" in to_latex(table)
+    assert standing_of(table).printed == len(table.rows) - 1
+
+
+def test_folders_of_one_name_that_another_program_restored_share_a_row():
+    def restored(dataset, psnr, sha256):
+        found = results(dataset, psnr, outputs=("restored",))
+        found.settings["method"] = {"name": "theirs", "restored": "theirs", "sha256": sha256, "trained_on": ""}
+        return found
+
+    (row,) = ours(standings([restored("gopro", 33.0, "0"), restored("hide", 31.0, "1")])[0])
+    assert (row.method, row.scores[0].psnr, row.scores[1].psnr) == ("theirs", 33.0, 31.0)
+    assert len(ours(standings([restored("gopro", 33.0, "0"), restored("gopro", 31.0, "1")])[0])) == 2
 
 
 def test_one_set_with_several_engines_has_as_many_rows():

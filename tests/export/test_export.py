@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from mprnet.backends.graph import exported
 from mprnet.backends.openvino import core
 from mprnet.errors import ConfigError, ExportError, MissingExtraError
 from mprnet.export import BOUNDS, FORMATS, export_model, formats, open_exported, read_about, run
-from mprnet.export.parity import compare
+from mprnet.export.parity import SHAPES, Comparison, compare
 from mprnet.imaging.padding import crop, pad_to_multiple
 from mprnet.network import MPRNet, MPRNetConfig, build, set_local_pooling
 
@@ -34,7 +35,7 @@ def restored(network, degraded, stage):
 @pytest.fixture(params=["onnx", "openvino", "torchexport"])
 def name(request):
     if request.param in NEEDED:
-        pytest.importorskip(NEEDED[request.param], reason=f"this format needs pip install 'mprnet[{request.param}]'")
+        pytest.importorskip(NEEDED[request.param], reason=f'this format needs pip install "mprnet[{request.param}]"')
     return request.param
 
 
@@ -67,7 +68,7 @@ def test_a_network_of_table_6_is_exported_with_the_stages_it_has(name, tmp_path)
     for picture, stage in zip(pictures, (2, 3), strict=True):
         torch.testing.assert_close(picture, restored(network, degraded, stage), rtol=0, atol=1e-4)
     if name == "openvino":
-        pytest.importorskip("nncf", reason="quantization needs pip install 'mprnet[int8]'")
+        pytest.importorskip("nncf", reason='quantization needs pip install "mprnet[int8]"')
         quantized = tmp_path / "network.int8.xml"
         crops = [torch.rand(1, 3, 32, 32) for _ in range(2)]
         export_model(network, quantized, format=name, stage="all", precision="int8", crops=crops)
@@ -79,7 +80,7 @@ def test_a_network_of_table_6_is_exported_with_the_stages_it_has(name, tmp_path)
 
 
 def test_openvino_pads_right_where_its_user_fixes_the_size(network, tmp_path):
-    pytest.importorskip("openvino", reason="this format needs pip install 'mprnet[openvino]'")
+    pytest.importorskip("openvino", reason='this format needs pip install "mprnet[openvino]"')
     path = tmp_path / "network.xml"
     export_model(network, path, format="openvino", stage=1)
     fixed = core().read_model(path)
@@ -91,7 +92,7 @@ def test_openvino_pads_right_where_its_user_fixes_the_size(network, tmp_path):
 
 
 def test_all_stages_have_names_of_their_own(network, tmp_path):
-    runtime = pytest.importorskip("onnxruntime", reason="this format needs pip install 'mprnet[onnx]'")
+    runtime = pytest.importorskip("onnxruntime", reason='this format needs pip install "mprnet[onnx]"')
     path = tmp_path / "network.onnx"
     export_model(network, path, format="onnx", stage="all")
     session = runtime.InferenceSession(path)
@@ -123,7 +124,7 @@ def test_half_the_bits_are_half_the_weights_and_nearly_the_same_pictures(network
 
 @pytest.fixture(scope="module")
 def eight_bits(network, tmp_path_factory):
-    pytest.importorskip("nncf", reason="quantization needs pip install 'mprnet[int8]'")
+    pytest.importorskip("nncf", reason='quantization needs pip install "mprnet[int8]"')
     path = tmp_path_factory.mktemp("int8") / "network.int8.xml"
     crops = [torch.rand(1, 3, 32, 32) for _ in range(3)]
     return path, export_model(network, path, format="openvino", stage="all", precision="int8", crops=crops)
@@ -136,6 +137,43 @@ def test_eight_bits_are_a_quarter_of_the_weights_and_say_what_they_were_made_of(
     assert len(open_exported(path)(torch.rand(1, 3, 20, 9))) == 3
     weights = sum(parameter.numel() for parameter in network.parameters())
     assert path.with_suffix(".bin").stat().st_size < 2 * weights
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """The shapes that OpenVINO compiles networks for, as it writes them."""
+    pytest.importorskip("openvino", reason='this format needs pip install "mprnet[openvino]"')
+    shapes, made = [], core()
+
+    class Counting:
+        read_model = staticmethod(made.read_model)
+
+        def compile_model(self, network, *choices):
+            shapes.append(str(network.input(0).get_partial_shape()))
+            return made.compile_model(network, *choices)
+
+    monkeypatch.setattr(formats, "core", Counting)
+    return shapes
+
+
+def test_pictures_of_one_size_are_compiled_for_once_and_threads_do_not_mix_sizes(eight_bits, compiled):
+    restore = open_exported(eight_bits[0])
+    wide, high = torch.rand(1, 3, 8, 24), torch.rand(1, 3, 24, 8)
+    first, again = restore(wide), restore(wide)
+    assert compiled == ["[1,3,8,24]"]
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+    with ThreadPoolExecutor(4) as pool:
+        for degraded, pictures in zip([wide, high] * 4, pool.map(restore, [wide, high] * 4), strict=True):
+            assert all(picture.shape == degraded.shape for picture in pictures)
+
+
+def test_a_network_in_floating_point_is_compiled_once_for_all_sizes(network, tmp_path, compiled):
+    export_model(network, tmp_path / "network.xml", format="openvino", stage=1)
+    compiled.clear()
+    restore = open_exported(tmp_path / "network.xml")
+    for shape in ((1, 3, 8, 24), (2, 3, 5, 9)):
+        assert restore(torch.rand(shape))[0].shape == shape
+    assert len(compiled) == 1
 
 
 def test_what_reads_or_gives_a_picture_stays_in_floating_point(eight_bits):
@@ -161,6 +199,13 @@ def test_a_file_that_differs_is_not_kept(network, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_the_bounds_are_those_of_the_documents_and_odd_sizes_are_compared():
+    assert BOUNDS == {"fp32": 1e-4, "fp16": 1e-2, "int8": 3e-2}
+    assert any(height % 2 and width % 2 for _, height, width in SHAPES)
+    clipped = Comparison(SHAPES[0], largest=0.5, typical=0.03)
+    assert [clipped.keeps(precision) for precision in BOUNDS] == [False, False, True]
+
+
 def test_no_numbers_are_no_agreement(network):
     def broken(degraded):
         return (torch.full_like(degraded, torch.nan),)
@@ -183,7 +228,7 @@ def test_an_existing_file_is_kept_unless_overwritten(network, tmp_path):
 
 
 def test_weights_that_lie_beside_the_file_are_kept_unless_overwritten(network, tmp_path):
-    pytest.importorskip("openvino", reason="this format needs pip install 'mprnet[openvino]'")
+    pytest.importorskip("openvino", reason='this format needs pip install "mprnet[openvino]"')
     beside = tmp_path / "network.bin"
     beside.write_text("firmware")
     with pytest.raises(ExportError, match=r"network\.bin exists; choose another name"):
@@ -226,8 +271,8 @@ def test_asking_what_a_file_says_of_itself_runs_nothing_in_it(archive, capfd):
 
 
 def test_asking_what_an_onnx_says_of_itself_computes_nothing_of_its_constants(tmp_path):
-    onnx = pytest.importorskip("onnx", reason="this format needs pip install 'mprnet[onnx]'")
-    pytest.importorskip("onnxruntime", reason="this format needs pip install 'mprnet[onnx]'")
+    onnx = pytest.importorskip("onnx", reason='this format needs pip install "mprnet[onnx]"')
+    pytest.importorskip("onnxruntime", reason='this format needs pip install "mprnet[onnx]"')
     side = onnx.helper.make_tensor("side", onnx.TensorProto.INT64, [2], [2**21, 2**21])
     value = onnx.helper.make_tensor("value", onnx.TensorProto.FLOAT, [1], [1.0])
     nodes = [onnx.helper.make_node("ConstantOfShape", ["side"], ["large"], value=value)]  # 16 TiB
@@ -295,7 +340,7 @@ def test_local_windows_are_refused(tmp_path):
 
 def test_a_missing_package_is_named(network, tmp_path, monkeypatch):
     monkeypatch.setattr(formats.importlib.util, "find_spec", lambda package: None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'mprnet\[onnx\]'"):
+    with pytest.raises(MissingExtraError, match=r'pip install "mprnet\[onnx\]"'):
         export_model(network, tmp_path / "network.onnx", format="onnx")
 
 

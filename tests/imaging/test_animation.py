@@ -6,6 +6,7 @@ import io
 import struct
 import warnings
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -228,3 +229,24 @@ def test_colours_of_an_avif_are_as_fine_as_asked_for(tmp_path):
         found = next(read_frames(tmp_path / "a.avif").frames).picture.pixels
         errors[subsampling] = np.abs(found.astype(int) - checks).mean()
     assert 3 * errors["4:4:4"] < errors["4:2:0"]
+
+
+def test_colours_that_come_after_a_grey_frame_are_as_fine_as_asked_for():
+    rows, columns = np.mgrid[0:32, 0:32]
+    checks = np.where((rows + columns)[..., None] % 2, (200, 30, 30), (30, 30, 200)).astype(np.uint8)
+    moving = [Frame(Picture(np.full((32, 32, 1), 90, np.uint8)), 40), Frame(Picture(checks), 40)]
+    errors = {}
+    for subsampling in (None, "4:2:0"):
+        _, found = read_frames(written(moving, "AVIF", subsampling=subsampling)).frames
+        errors[subsampling] = np.abs(found.picture.pixels.astype(int) - checks).mean()
+    assert 3 * errors[None] < errors["4:2:0"]
+
+
+def test_grey_with_transparency_stays_grey_and_its_profile_true():
+    made = [replace(one.picture, pixels=one.picture.pixels[..., :1]) for one in frames(alpha=True)]
+    profile = b"\0" * 16 + b"GRAY" + b"\0" * 108
+    file = written([Frame(replace(one, icc_profile=profile), 40) for one in made], "PNG")
+    for found, one in zip(read_frames(file).frames, made, strict=True):
+        assert (found.picture.is_grey, found.picture.icc_profile) == (True, profile)
+        assert np.array_equal(found.picture.pixels, one.pixels)
+        assert np.array_equal(found.picture.alpha, one.alpha)

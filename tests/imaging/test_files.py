@@ -123,7 +123,7 @@ def test_transparency_is_read_whatever_way_it_is_stored(mode, tmp_path):
     assert picture.is_grey == (mode in ("LA", "L"))
 
 
-def test_cmyk_becomes_srgb_through_its_profile(tmp_path):
+def test_cmyk_becomes_rgb_without_a_profile_and_with_a_damaged_one(tmp_path):
     inks = np.random.default_rng(0).integers(0, 256, (9, 8, 4), np.uint8)
     image = Image.fromarray(inks, "CMYK")
     image.save(tmp_path / "plain.tif")
@@ -154,7 +154,7 @@ def png_of_size(width, height):
 
 @pytest.mark.parametrize("side", [16_400, 60_000, 2**31 - 1])
 def test_a_picture_that_is_too_large_is_refused_before_it_is_decoded(side, tmp_path):
-    assert side * side > MAX_PIXELS
+    assert side * side > MAX_PIXELS == 2**28
     (tmp_path / "bomb.png").write_bytes(png_of_size(side, side))
     with pytest.raises(ImageError, match=r"bomb.png is (too large|16400×16400)"):
         read_image(tmp_path / "bomb.png")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import io
 import os
 import struct
 import subprocess
 import sys
+import warnings
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +22,8 @@ from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 
 from mprnet.errors import ConfigError, ImageError, MissingExtraError
 from mprnet.imaging import FORMATS, Picture, check_target, read_image, write_image
-from mprnet.imaging.decoding import decode, open_picture
+from mprnet.imaging.decoding import damage_as_errors, decode, open_picture
+from mprnet.imaging.directories import excess_in
 from mprnet.imaging.formats import HOLD_16_BITS, HOLD_ALPHA, format_named, recognise
 
 RANDOM = np.random.default_rng(0)
@@ -246,6 +249,10 @@ def test_how_many_pixels_make_an_inch_is_kept(format_, depth):
     assert there_and_back(picture, format_).dpi == pytest.approx((150, 300), abs=0.02)
 
 
+def test_a_tiff_that_does_not_say_how_many_pixels_make_an_inch_has_no_inch_of_one():
+    assert there_and_back(picture_of(), "TIFF").dpi is None
+
+
 @pytest.mark.parametrize("dpi", [None, (0, 0), (1e9, 1e9), ("a", 1), 5])
 def test_an_inch_of_no_sense_is_none(dpi):
     file = io.BytesIO()
@@ -296,6 +303,17 @@ def test_notes_too_long_for_jpeg_do_not_lose_the_picture():
     assert there_and_back(long, "JPEG").exif is None
 
 
+def with_orientation(content, orientation):
+    """A TIFF with a new directory behind it, with an orientation among the tags."""
+    start = int.from_bytes(content[4:8], "little")
+    count = int.from_bytes(content[start : start + 2], "little")
+    entries = [content[start + 2 + 12 * n :][:12] for n in range(count)]
+    entries.append(b"\x12\x01\x03\x00\x01\x00\x00\x00" + bytes([orientation, 0, 0, 0]))
+    entries.sort(key=lambda entry: int.from_bytes(entry[:2], "little"))
+    directory = (count + 1).to_bytes(2, "little") + b"".join(entries) + bytes(4)
+    return content[:4] + len(content).to_bytes(4, "little") + content[8:] + directory
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("deep", [False, True])
 def test_a_tiff_is_turned_once(orientation, deep):
@@ -305,14 +323,7 @@ def test_a_tiff_is_turned_once(orientation, deep):
     content = file.getvalue()
     with Image.open(io.BytesIO(content)) as image:
         assert 274 not in image.tag_v2
-    # A new directory behind the file, with an orientation among the tags.
-    start = int.from_bytes(content[4:8], "little")
-    count = int.from_bytes(content[start : start + 2], "little")
-    entries = [content[start + 2 + 12 * n :][:12] for n in range(count)]
-    entries.append(b"\x12\x01\x03\x00\x01\x00\x00\x00" + bytes([orientation, 0, 0, 0]))
-    entries.sort(key=lambda entry: int.from_bytes(entry[:2], "little"))
-    directory = (count + 1).to_bytes(2, "little") + b"".join(entries) + bytes(4)
-    turned = content[:4] + len(content).to_bytes(4, "little") + content[8:] + directory
+    turned = with_orientation(content, orientation)
     expected = {
         1: samples,
         2: samples[:, ::-1],
@@ -324,6 +335,23 @@ def test_a_tiff_is_turned_once(orientation, deep):
         8: samples[:, ::-1].swapaxes(0, 1),
     }[orientation]
     assert_same(read_image(io.BytesIO(turned)).pixels, expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("deep", [False, True])
+def test_the_notes_and_the_inch_of_a_tiff_are_turned_with_it(orientation, deep):
+    notes, file = Image.Exif(), io.BytesIO()
+    notes[ExifTags.IFD.Exif] = {ExifTags.Base.ExifImageWidth: 26, ExifTags.Base.ExifImageHeight: 30}
+    samples = SMOOTH.astype(np.uint16) if deep else SMOOTH.astype(np.uint8)
+    write_image(Picture(samples, exif=notes.tobytes().removeprefix(b"Exif\0\0"), dpi=(300, 150)), file, format="tiff")
+    found = read_image(io.BytesIO(with_orientation(file.getvalue(), orientation)))
+    kept = Image.Exif()
+    kept.load(found.exif)
+    sides = tuple(kept.get_ifd(ExifTags.IFD.Exif)[tag] for tag in (0xA002, 0xA003))
+    assert (found.size_hw, found.dpi, sides) == (
+        ((26, 30), (150, 300), (30, 26)) if orientation > 4 else ((30, 26), (300, 150), (26, 30))
+    )
+    assert ExifTags.Base.Orientation not in kept
 
 
 def test_cmyk_of_print_goes_through_its_profile(monkeypatch):
@@ -547,11 +575,15 @@ def test_what_others_print_while_a_tiff_is_decoded_is_heard(monkeypatch, capfd):
 @pytest.mark.parametrize(
     ("image", "options", "message"),
     [
-        (Image.new("F", (4, 4)), {}, "has floating-point samples"),
+        (Image.new("F", (4, 4)), {}, "has floating-point samples, which is not supported; convert it to RGB or grey"),
         (Image.new("I", (4, 4)), {}, "has (signed samples|samples of kind I)"),
         (Image.new("L", (4, 4)), {"tiffinfo": {339: 2}}, "has signed samples"),
         (Image.new("LAB", (4, 4)), {}, "has samples of kind LAB"),
-        (Image.new("L", (4, 4)), {"save_all": True, "append_images": [Image.new("L", (4, 4))]}, "has several pages"),
+        (
+            Image.new("L", (4, 4)),
+            {"save_all": True, "append_images": [Image.new("L", (4, 4))]},
+            "has several pages, which is not supported; save each page as a file",
+        ),
     ],
 )
 def test_a_tiff_that_would_lose_something_is_refused(image, options, message):
@@ -577,9 +609,9 @@ def test_a_small_copy_behind_a_tiff_is_no_second_page():
 @pytest.mark.parametrize(
     ("mode", "tags", "message"),
     [
-        ("RGB", {254: 1}, "has only a small copy of its picture"),
-        ("RGB", {50706: b"\1\4\0\0"}, "has only a small copy of its picture"),
-        ("RGBX", {}, "has a further channel, such as a saved selection"),
+        ("RGB", {254: 1}, "has only a small copy of its picture.*; develop it to TIFF or JPEG first"),
+        ("RGB", {50706: b"\1\4\0\0"}, "has only a small copy of its picture.*; develop it to TIFF or JPEG first"),
+        ("RGBX", {}, "has a further channel, such as a saved selection.*; remove that channel"),
     ],
 )
 def test_a_tiff_that_holds_more_than_its_first_picture_shows_is_refused(mode, tags, message):
@@ -736,6 +768,14 @@ def test_a_tiff_of_more_than_any_picture_has_is_refused_unopened(what, monkeypat
         read_image(io.BytesIO(bomb))
 
 
+def test_the_number_of_bigtiff_hides_nothing_where_pillow_reads_a_tiff():
+    entry = struct.pack(">HHLL", 0x9999, 5, 300_000, 40)
+    disguised = b"MM\0+" + struct.pack(">L", 16) + bytes(8) + struct.pack(">H", 1) + entry + bytes(4)
+    assert "300000 numbers in a directory" in (excess_in(io.BytesIO(disguised)) or "")
+    with pytest.raises(ImageError, match="is no picture of a kind that is read here"):
+        read_image(io.BytesIO(disguised))
+
+
 def test_a_plain_jpeg_of_a_thousand_scans_is_refused_too():
     assert read_image(io.BytesIO(jpeg_of_scans(1))).size_hw == (64, 64)
     with pytest.raises(ImageError, match="has more than 100 scans"):
@@ -749,6 +789,10 @@ def test_a_plain_jpeg_of_a_thousand_scans_is_refused_too():
     [
         (b"\xff\xe1\0\x08Exif\0\0" * 300, "has more than 256 segments of notes"),
         (b"\xff\xe0\0\2" * 20_000, "has more than 10000 segments"),
+        # What Pillow steps over, two bytes at a time, hides nothing.
+        (b"\xff\xd9" + b"\xff\xe1\0\x08Exif\0\0" * 300, "has more than 256 segments of notes"),
+        (b"\xff\xf0\xff\xe1\0\x08Exif\0\0" * 300, "has more than 256 segments of notes"),
+        (b"\xff\xc8\xff\xe1\0\x08Exif\0\0" * 300, "has more than 256 segments of notes"),
     ],
 )
 def test_a_jpeg_of_many_segments_is_refused_unopened(segments, message, monkeypatch):
@@ -756,6 +800,13 @@ def test_a_jpeg_of_many_segments_is_refused_unopened(segments, message, monkeypa
     monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("opened"))
     with pytest.raises(ImageError, match=message):
         read_image(io.BytesIO(plain[:2] + segments + plain[2:]))
+
+
+def test_scans_behind_a_later_one_of_all_channels_are_counted():
+    plain = jpeg_of_scans(1)
+    together = b"\xff\xda\0\x0c\3\1\0\2\0\3\0\0\x3f\0" + bytes(40)
+    with pytest.raises(ImageError, match="has more than 100 scans"):
+        read_image(io.BytesIO(plain[:-2] + together * 200 + plain[-2:]))
 
 
 def test_pictures_in_plain_numbers_are_none_of_ours():
@@ -787,6 +838,37 @@ def test_text_that_inflates_does_not_fill_the_memory():
         read_image(io.BytesIO(content[:33] + text + content[33:]))
 
 
+@pytest.mark.parametrize(
+    ("chunks", "message"),
+    [
+        (chunk(b"iCCP", b"x\0\0" + zlib.compress(PROFILE)) * 100, "has more than 64 compressed chunks"),
+        (chunk(b"zTXt", b"\0\0" + zlib.compress(b"note")) * 100, "has more than 64 compressed chunks"),
+        (chunk(b"prVt", b"") * 60_000, "has more than 50000 chunks beside those of its pixels"),
+    ],
+)
+@pytest.mark.parametrize("place", [33, -12])
+def test_a_png_of_many_chunks_is_refused_unopened(chunks, message, place, monkeypatch):
+    file = io.BytesIO()
+    Image.new("L", (4, 4)).save(file, "PNG")
+    content = file.getvalue()
+    few = chunk(b"tEXt", b"a\0b") * 200 + chunk(b"zTXt", b"a\0\0" + zlib.compress(b"note")) * 40
+    assert read_image(io.BytesIO(content[:place] + few + content[place:])).size_hw == (4, 4)
+    assert read_image(io.BytesIO(content + chunks)).size_hw == (4, 4)  # behind its end it is none of the picture
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("opened"))
+    with pytest.raises(ImageError, match=message):
+        read_image(io.BytesIO(content[:place] + chunks + content[place:]))
+
+
+def test_pictures_read_at_once_leave_no_warning_of_the_process_ignored():
+    before = list(warnings.filters)
+    with contextlib.ExitStack() as one, contextlib.ExitStack() as other:
+        one.enter_context(damage_as_errors("one"))
+        other.enter_context(damage_as_errors("other"))
+        one.close()
+        warnings.warn("of Pillow, in the other", UserWarning, stacklevel=1)
+    assert warnings.filters == before
+
+
 # Choices
 
 
@@ -802,8 +884,8 @@ def test_a_format_can_be_chosen_against_the_name(tmp_path):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("format_", ["JPEG", "WEBP", "AVIF", "HEIF"])
-def test_quality_and_subsampling_are_settable(format_):
+@pytest.mark.parametrize(("format_", "quality"), [("JPEG", 95), ("WEBP", 95), ("AVIF", 90), ("HEIF", 90)])
+def test_quality_and_subsampling_are_settable(format_, quality):
     noise = RANDOM.integers(0, 256, (64, 64, 3), np.uint8)
 
     def size(**options):
@@ -812,6 +894,7 @@ def test_quality_and_subsampling_are_settable(format_):
         return len(file.getvalue())
 
     assert size(quality=20) < 0.7 * size()
+    assert size(quality=quality - 3) < size(quality=quality) == size() < size(quality=quality + 3)
     if format_ != "WEBP":
         assert size(subsampling="4:2:0") < size(subsampling="4:2:2") < size() == size(subsampling="4:4:4")
 
@@ -885,7 +968,7 @@ def test_without_the_extra_one_line_names_what_to_install(tmp_path, monkeypatch)
         lambda: check_target(tmp_path / "b.heic", False),
         lambda: write_image(picture_of(), tmp_path / "b.heic"),
     ):
-        with pytest.raises(MissingExtraError, match=r"needs pillow-heif: pip install 'mprnet\[heif\]'"):
+        with pytest.raises(MissingExtraError, match=r'needs pillow-heif: pip install "mprnet\[heif\]"'):
             act()
     assert [path.name for path in tmp_path.iterdir()] == ["a.heic"]
 

@@ -54,6 +54,16 @@ def test_folders_are_compared_by_name(tmp_path: Path) -> None:
         compare([(tmp_path / "rainy", tmp_path / "dry")], out)
 
 
+def test_what_is_not_in_every_column_is_left_out(tmp_path: Path) -> None:
+    for folder, names in (("input", "ab"), ("ours", "ab"), ("truth", "a")):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            write_image(picture(200), tmp_path / folder / f"{name}.png")
+    compare([[tmp_path / folder for folder in ("input", "ours", "truth")]], tmp_path / "s.png")
+    assert (read_image(tmp_path / "s.png").pixels == 200).all(axis=2).sum() >= 3 * 2400
+    assert read_image(tmp_path / "s.png").pixels.shape[0] < 2 * 40 + 28
+
+
 def test_a_sheet_that_cannot_be_written_is_one_line_before_anything_is_read(tmp_path: Path, monkeypatch) -> None:
     for folder in "ab":
         (tmp_path / folder).mkdir()

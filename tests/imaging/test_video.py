@@ -88,7 +88,7 @@ def luma(frame):
 )
 @pytest.mark.parametrize("deep", [False, True])
 def test_white_is_white_and_black_is_black_in_and_out(layout, range_, white, black, deep, make_clip, tmp_path):
-    av = pytest.importorskip("av", reason="videos need PyAV: pip install 'mprnet[video]'")
+    av = pytest.importorskip("av", reason='videos need PyAV: pip install "mprnet[video]"')
     path = make_clip("clip.mkv", codec="ffv1", options={}, layout=layout, colours=(range_, 1, 1, 1))
     film = VideoReader(path, deep=deep)
     kind = next(iter(film)).pixels.dtype
@@ -119,7 +119,7 @@ def test_an_odd_sized_video_is_read(make_clip):
     ],
 )
 def test_what_is_no_video_gives_one_line(name, content, message, tmp_path):
-    pytest.importorskip("av", reason="videos need PyAV: pip install 'mprnet[video]'")
+    pytest.importorskip("av", reason='videos need PyAV: pip install "mprnet[video]"')
     (tmp_path / name).write_bytes(content)
     with pytest.raises(VideoError, match=message) as error:
         VideoReader(tmp_path / name)
@@ -128,7 +128,7 @@ def test_what_is_no_video_gives_one_line(name, content, message, tmp_path):
 
 
 def test_missing_files_folders_and_names_that_look_like_addresses_give_one_line(tmp_path, monkeypatch):
-    pytest.importorskip("av", reason="videos need PyAV: pip install 'mprnet[video]'")
+    pytest.importorskip("av", reason='videos need PyAV: pip install "mprnet[video]"')
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder.mp4").mkdir()
     for name in ("none.mp4", "http://example.invalid/a.mp4", "concat:a.mp4|b.mp4"):
@@ -175,7 +175,7 @@ def test_a_video_without_frames_gives_one_line(name, make_clip):
 
 
 def test_a_video_without_video_gives_one_line(tmp_path):
-    av = pytest.importorskip("av", reason="videos need PyAV: pip install 'mprnet[video]'")
+    av = pytest.importorskip("av", reason='videos need PyAV: pip install "mprnet[video]"')
     path = tmp_path / "sound.mp4"
     with av.open(str(path), "w") as output:
         tone = output.add_stream("aac", rate=48000)
@@ -190,7 +190,7 @@ def test_a_video_without_video_gives_one_line(tmp_path):
 def test_a_video_that_is_too_large_is_refused_before_it_is_decoded(make_clip, monkeypatch):
     path = make_clip()
     monkeypatch.setattr(video, "MAX_PIXELS", 32 * 48 - 1)
-    monkeypatch.setattr(video, "_decoded", lambda _: pytest.fail("it was decoded"))
+    monkeypatch.setattr(video, "_decoded", lambda *_: pytest.fail("it was decoded"))
     with pytest.raises(VideoError, match="48×32"):
         VideoReader(path)
 
@@ -198,6 +198,71 @@ def test_a_video_that_is_too_large_is_refused_before_it_is_decoded(make_clip, mo
 def test_interlaced_videos_are_refused(make_clip):
     with pytest.raises(VideoError, match="interlaced"):
         VideoReader(make_clip(size_hw=(64, 64), options={"crf": "10", "x264-params": "tff=1"}))
+
+
+def test_videos_that_become_interlaced_are_refused_there(make_clip):
+    film = VideoReader(make_clip(size_hw=(64, 64)))
+    film.path = make_clip("later.mp4", size_hw=(64, 64), options={"crf": "10", "x264-params": "tff=1"})
+    with pytest.raises(VideoError, match=r"later\.mp4 is interlaced at frame 1"):
+        list(film)
+
+
+def test_damage_in_the_middle_says_after_which_frame(make_clip):
+    av = pytest.importorskip("av", reason='videos need PyAV: pip install "mprnet[video]"')
+    path = make_clip(codec="mpeg4", audio=None)
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][8]
+        start, end = packet.pos, packet.pos + packet.size
+    content = path.read_bytes()
+    path.write_bytes(content[:start] + b"\xff" * (end - start) + content[end:])
+    film = VideoReader(path)
+    with pytest.raises(VideoError, match=r"clip.mp4 cannot be decoded after frame 8: .*; cut it there"):
+        list(film)
+
+
+@pytest.fixture
+def wide(tmp_path):
+    """A video whose pixels are four thirds as wide as high."""
+    av = pytest.importorskip("av", reason='videos need PyAV: pip install "mprnet[video]"')
+    with av.open(str(tmp_path / "wide.mp4"), "w") as output:
+        film = output.add_stream("libx264", rate=25)
+        film.width, film.height, film.pix_fmt = 48, 32, "yuv420p"
+        film.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        output.mux(film.encode(av.VideoFrame.from_ndarray(np.zeros((32, 48, 3), np.uint8))))
+        output.mux(film.encode(None))
+    return tmp_path / "wide.mp4"
+
+
+def test_the_shape_of_pixels_is_that_of_the_container_as_players_take_it(wide):
+    assert VideoReader(wide).aspect == Fraction(4, 3)
+    content = wide.read_bytes()
+    assert content.count(b"pasp\0\0\0\4\0\0\0\3") == 1
+    wide.write_bytes(content.replace(b"pasp\0\0\0\4\0\0\0\3", b"pasp\0\0\0\2\0\0\0\1"))
+    assert VideoReader(wide).aspect == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "is_kept"),
+    [
+        *(("a.mp4", "libx264", True), ("a.mp4", "libvpx-vp9", True), ("a.mkv", "libx264", True)),
+        *(("a.mkv", "mpeg4", True), ("a.mkv", "libvpx-vp9", False), ("a.mkv", "ffv1", False)),
+        ("a.webm", "libvpx-vp9", False),
+    ],
+)
+def test_the_shape_of_pixels_is_kept_or_refused_before_the_work(name, codec, is_kept, wide, tmp_path):
+    film, encoding = VideoReader(wide), choose_encoding(name, codec)
+    if not is_kept:
+        with pytest.raises(VideoError, match=r"a\.\w+ cannot hold the shape of the pixels of .*wide.mp4, 4/3, .*\.mp4"):
+            video.check_join(tmp_path / name, film, encoding)
+        film.aspect = Fraction(1)
+        video.check_join(tmp_path / name, film, encoding)
+        return
+    video.check_join(tmp_path / name, film, encoding)
+    segment, frame = tmp_path / "segment.nut", next(iter(film))
+    video.write_segment([frame.pixels], segment, tmp_path / name, film, encoding)
+    times = video.Times([frame.pts], [frame.duration])
+    video.join_segments([(segment, times)], tmp_path / name, tmp_path / name, film, encoding)
+    assert VideoReader(tmp_path / name).aspect == Fraction(4, 3)
 
 
 def test_a_video_that_changes_its_size_is_refused(make_clip, tmp_path):
@@ -209,16 +274,16 @@ def test_a_video_that_changes_its_size_is_refused(make_clip, tmp_path):
 
 
 def test_the_encoding_follows_the_ending():
-    pytest.importorskip("av", reason="videos need PyAV: pip install 'mprnet[video]'")
+    pytest.importorskip("av", reason='videos need PyAV: pip install "mprnet[video]"')
     assert set(SUFFIXES) == {".mp4", ".m4v", ".mov", ".mkv", ".webm"}
     assert choose_encoding("a.MP4").codec in ("libx264", "mpeg4")
     assert (choose_encoding("a.webm").codec, choose_encoding("a.webm").crf) == ("libvpx-vp9", 24)
     assert choose_encoding("a.mkv", "ffv1").crf is None
-    assert choose_encoding("a.mp4", "libx264", 0).crf == 0
+    assert (choose_encoding("a.mp4", "libx264").crf, choose_encoding("a.mp4", "libx264", 0).crf) == (17, 0)
 
 
 def test_without_libx264_mpeg4_is_taken(monkeypatch):
-    pytest.importorskip("av", reason="videos need PyAV: pip install 'mprnet[video]'")
+    pytest.importorskip("av", reason='videos need PyAV: pip install "mprnet[video]"')
     real = video._is_encoder
     monkeypatch.setattr(video, "_is_encoder", lambda name: name != "libx264" and real(name))
     assert choose_encoding("a.mp4").codec == "mpeg4"
@@ -236,7 +301,7 @@ def test_without_libx264_mpeg4_is_taken(monkeypatch):
     ],
 )
 def test_an_impossible_encoding_gives_one_line(name, codec, crf, message):
-    pytest.importorskip("av", reason="videos need PyAV: pip install 'mprnet[video]'")
+    pytest.importorskip("av", reason='videos need PyAV: pip install "mprnet[video]"')
     with pytest.raises(ConfigError, match=message):
         choose_encoding(name, codec, crf)
 
@@ -255,5 +320,5 @@ def test_without_pyav_the_line_names_the_extra(monkeypatch, tmp_path):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(MissingExtraError, match=r"pip install 'mprnet\[video\]'"):
+    with pytest.raises(MissingExtraError, match=r'pip install "mprnet\[video\]"'):
         VideoReader(tmp_path / "a.mp4")

@@ -15,7 +15,6 @@ from mprnet.network import (
     MPRNet,
     MPRNetConfig,
     build,
-    count_parameters,
     fold,
     set_local_pooling,
     stage_costs,
@@ -25,7 +24,15 @@ from mprnet.network.blocks import SAM, ChannelAttention
 from mprnet.network.stages import EncoderFusion, ORSNet, ORSNetFusion
 
 TINY = MPRNetConfig(n_feat=6, scale_unetfeats=4, scale_orsnetfeats=2, num_cab=1)
-ROWS = [dataclasses.replace(TINY, **row.network) for row in paper_ablations()]
+
+
+def network_of(row):
+    """Return the hyper-parameters that make a row of Table 6."""
+    stages = row.combination.replace("U-Nets", "U-Net + U-Net")
+    return {"combination": stages.lower().replace("-", "").replace(" ", ""), "sam": row.sam, "csff": row.csff}
+
+
+ROWS = [dataclasses.replace(TINY, **network_of(row)) for row in paper_ablations()]
 OTHERS = ROWS[:-1]
 rows = pytest.mark.parametrize("config", OTHERS, ids=lambda config: f"{config.combination} {config.sam} {config.csff}")
 
@@ -179,9 +186,10 @@ def test_local_windows_are_set_for_every_attention_and_wide_ones_change_nothing(
         assert not torch.allclose(model(degraded).last, expected)
 
 
-def test_windows_are_as_large_as_what_a_part_sees():
+def test_windows_are_as_large_as_what_a_part_sees(monkeypatch):
     model = made(ROWS[5])
-    set_local_pooling(model, 64, factor=1)
+    monkeypatch.setattr("mprnet.network.local_pooling.FACTOR", 1)
+    set_local_pooling(model, 64)
     first, second, third = model.stages
     windows = [
         (part.window.height, part.window.width)
@@ -200,11 +208,11 @@ def test_windows_are_as_large_as_what_a_part_sees():
 def test_what_it_costs_is_counted_stage_by_stage(config):
     costs = stage_costs(config, (16, 16))
     assert tuple(cost.stage for cost in costs) == config.stages
-    assert costs[-1].parameters == count_parameters(build(config))
+    assert costs[-1].parameters == sum(parameter.numel() for parameter in build(config).parameters())
 
 
 def test_more_stages_and_csff_are_more_weights():
-    counts = [count_parameters(build(config)) for config in ROWS]
+    counts = [stage_costs(config, (16, 16))[-1].parameters for config in ROWS]
     assert counts[0] < counts[2] < counts[5]
     assert counts[5] < counts[6]
     assert counts[7] < counts[8]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from mprnet.network import MPRNet, MPRNetConfig, fold, folding, set_local_pooling
-from mprnet.network.blocks import Upsample
+from mprnet.errors import ConfigError
+from mprnet.network import AblatedMPRNet, MPRNet, MPRNetConfig, StageOutputs, fold, folding, set_local_pooling
+from mprnet.network.blocks import CAB, Upsample
 from mprnet.network.folding import Climb, Convolution, FoldedDecoder, FoldedEncoder, Merge
 from mprnet.network.mprnet import join_top_bottom, split_top_bottom
 from mprnet.network.stages import Scales
@@ -169,6 +172,64 @@ def test_it_has_no_gradients_and_leaves_the_model_its_own():
     assert not any(weight.requires_grad for module in convolutions for weight in module.parameters())
     assert all(weight.requires_grad for weight in model.parameters())
     assert network.tail.weight.data_ptr() == model.tail.weight.data_ptr()
+
+
+class Dimmed(MPRNet):
+    """A network of someone's own, whose forward is another."""
+
+    def forward(self, degraded, stages=3):
+        return StageOutputs(*(None if picture is None else 0.99 * picture for picture in super().forward(degraded)))
+
+
+def test_a_network_that_computes_otherwise_is_refused():
+    torch.manual_seed(0)
+    with pytest.raises(ConfigError, match=r"pictures change by 0\.0\d+ .* expected mprnet/network/folding\.py"):
+        fold(Dimmed(TINY))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    "config",
+    [TINY, MPRNetConfig(n_feat=6, num_cab=1, combination="unet+orsnet", sam=False, csff=False)],
+    ids=["whole", "of Table 6"],
+)
+def test_a_block_that_was_changed_alone_is_refused(monkeypatch, config, dtype):
+    model = (AblatedMPRNet if config.is_ablated else MPRNet)(config).to(dtype)
+    fold(model)
+    forward = CAB.forward
+    monkeypatch.setattr(CAB, "forward", lambda cab, features: forward(cab, features) * 0.9)
+    with pytest.raises(ConfigError, match=r"expected mprnet/network/folding\.py to compute what its blocks"):
+        fold(model)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e6])
+def test_weights_of_any_size_are_no_other_network(value):
+    model = build()
+    with torch.no_grad():
+        model.shallow1[0].weight[0].fill_(value)
+    fold(model)
+
+
+def test_what_rounds_the_pictures_is_no_other_network(monkeypatch):
+    model, forward = build(), torch.nn.Conv2d.forward
+    # As where the caller lets processors shorten the numbers of convolutions.
+    short = lambda layer, features: forward(layer, features.bfloat16().to(features.dtype))  # noqa: E731
+    exact = lambda layer, features: forward(layer, features)  # noqa: E731
+    by_dtype = {torch.float32: short, torch.float64: exact}
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", lambda layer, given: by_dtype[given.dtype](layer, given))
+    assert folding._distance(model, folding._rewritten(model)) > folding._WITHIN
+    fold(model)
+
+
+def test_folding_leaves_random_numbers_and_the_model_s_mode_alone():
+    model = build().train()
+    model.shallow1.insert(1, torch.nn.Dropout(0.5))  # which draws, unless the network is evaluated
+    drawn = copy.deepcopy(model)
+    before = torch.get_rng_state()
+    folding._distance(drawn, folding._rewritten(build()))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert drawn.training
+    assert drawn.shallow1[1].training
 
 
 @torch.no_grad()

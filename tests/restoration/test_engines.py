@@ -23,11 +23,12 @@ ENGINES = {"torch": (), "openvino": ("openvino",), "onnx": ("onnx", "onnxruntime
 def engine(request):
     for package in ENGINES[request.param]:
         if importlib.util.find_spec(package) is None:
-            pytest.skip(f"this engine needs {package}: pip install 'mprnet[{request.param}]'")
+            pytest.skip(f'this engine needs {package}: pip install "mprnet[{request.param}]"')
     return request.param
 
 
-def test_tiles_stages_ensemble_batches_and_files_are_the_same_with_each_engine(make_network, engine, tmp_path):
+@pytest.mark.parametrize("engine", [name for name in ENGINES if name != "torch"], indirect=True)
+def test_tiles_stages_ensemble_batches_and_files_are_the_same_with_every_other_engine(make_network, engine, tmp_path):
     options = {"tile_px": 32, "overlap_px": 8, "max_whole_px": 0, "ensemble": True, "local": False}
     ours, reference = (Restorer(make_network(), backend=name, **options) for name in (engine, "torch"))
     assert ours.backend.name == engine
@@ -61,7 +62,7 @@ def test_a_network_of_table_6_restores_with_each_engine(make_network, engine):
 
 
 def test_an_engine_s_lack_of_memory_halves_the_tiles(make_network):
-    pytest.importorskip("openvino", reason="this engine needs OpenVINO: pip install 'mprnet[openvino]'")
+    pytest.importorskip("openvino", reason='this engine needs OpenVINO: pip install "mprnet[openvino]"')
     restorer = Restorer(make_network(), backend="openvino", local=False, max_whole_px=0, tile_px=512)
     run, sizes = restorer.backend.run, []
 
@@ -89,10 +90,10 @@ def test_the_engine_and_its_precision_are_among_the_settings_of_a_log(make_netwo
 
 
 def test_a_quantized_network_is_looked_for_beside_the_weights(make_network, tmp_path):
-    pytest.importorskip("openvino", reason="this engine needs OpenVINO: pip install 'mprnet[openvino]'")
+    pytest.importorskip("openvino", reason='this engine needs OpenVINO: pip install "mprnet[openvino]"')
     save_checkpoint(make_network(), tmp_path / "rainy.safetensors")
     with pytest.raises(ConfigError, match=r"no quantized network .*rainy\.int8\.xml"):
-        Restorer.from_checkpoint(tmp_path / "rainy.safetensors", device="cpu", precision="int8")
+        Restorer.from_pretrained(tmp_path / "rainy.safetensors", device="cpu", precision="int8")
 
 
 def test_what_is_slow_is_told_before_it_begins(make_network, monkeypatch):

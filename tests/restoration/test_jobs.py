@@ -20,7 +20,8 @@ from mprnet.errors import ConfigError
 from mprnet.files import _MACHINE
 from mprnet.imaging import FORMATS
 from mprnet.restoration import Job, PictureOptions, Skipped, jobs, pictures, plan, restore_files
-from mprnet.restoration.journal import NAME, settings_of, sha256_of
+from mprnet.restoration.journal import sha256_of
+from mprnet.restoration.plan import LOG_NAME as NAME
 
 OVERWRITE = PictureOptions(overwrite=True)
 
@@ -180,7 +181,7 @@ def test_two_pictures_that_want_one_name_are_told_apart(restorer, folder):
     assert files("out") == ["x.png", "y.png"]
     assert len(report.failures) == 1
     assert str(Path("b", "x.png")) in reasons(report)[0]
-    assert f"as {Path('a', 'x.png')} is; give them different output folders" in reasons(report)[0]
+    assert f"as {Path('a', 'x.png')} is; give them outputs of their own" in reasons(report)[0]
 
 
 def test_a_picture_given_twice_is_restored_once(restorer, folder):
@@ -649,7 +650,7 @@ def test_two_pictures_that_would_want_one_name_by_an_option_are_told_apart(resto
     draw("in/a.png", "in/a.jpg")
     report = restore_files(restorer, ["in"], "out", options=options)
     assert [job.source.name for job in report.restored] == ["a.jpg"]
-    assert f"as {Path('in/a.jpg')} is; give them different output folders" in reasons(report)[0]
+    assert f"as {Path('in/a.jpg')} is; give them outputs of their own" in reasons(report)[0]
 
 
 def test_a_strip_never_replaces_an_input(restorer, folder):
@@ -707,6 +708,66 @@ def test_a_pattern_without_an_output_leaves_out_the_strips_it_made(restorer, fol
     report = restore_files(restorer, ["in/*"], options=PictureOptions(compare=True, overwrite=True))
     assert [job.source.name for job in report.restored] == ["a.jpg", "own_restored_compare.jpg"]
     assert (report.failures, files()) == ((), made)
+
+
+def test_what_the_shell_made_of_a_pattern_leaves_out_what_it_made(restorer, folder):
+    draw("a.png", "b.png")
+    restore_files(restorer, ["a.png"], options=PictureOptions(compare=True))
+    report = restore_files(restorer, sorted(path.name for path in folder.iterdir()))
+    assert [job.source.name for job in report.restored] == ["b.png"]
+    assert ["exists" in reason for reason in reasons(report)] == [True]  # of a.png, and nothing was computed for it
+    assert [left.source.name for left in report.left_out] == ["a_restored.png", "a_restored_compare.jpg"]
+    assert [job.source.name for job in restore_files(restorer, ["a_restored.png"]).restored] == ["a_restored.png"]
+
+
+def test_what_a_search_leaves_out_is_told(restorer, folder):
+    draw("in/a.png", "in/a_restored.png", "in/deep/b.png", "in/.hidden/c.png")
+    restore_files(restorer, ["in/deep"], "in/dry")
+    for name in ("clip.MOV", "RAW.dng", "notes", ".DS_Store"):
+        Path("in", name).write_text("no picture")
+    (folder / "in/linked").symlink_to(folder / "in/deep")
+    report = restore_files(restorer, "in", "out")
+    assert files("out") == ["a.png", "deep/b.png"]
+    left = {left.source.name: left.kind for left in report.left_out}
+    assert left == {
+        "clip.MOV": ".mov",
+        "RAW.dng": ".dng",
+        "notes": "without an ending",
+        "linked": "linked folder",
+        "dry": "of an earlier run",
+        "a_restored.png": "of an earlier run",
+    }
+    assert len(restore_files(restorer, ["in/dry"], "again").restored) == 1  # it was asked for
+    assert {left.kind for left in restore_files(restorer, "in/*", "matched").left_out} == {
+        ".dng",
+        "without an ending",
+        "of an earlier run",
+    }  # and the video is a match
+
+
+def test_what_is_not_there_is_no_input_that_could_be_replaced(restorer, folder):
+    draw("a.png")
+    report = restore_files(restorer, ["a.png", "#", "a_restored.png"])  # as of a line pasted with its comment
+    assert files() == ["a.png", "a_restored.png"]
+    assert [job.source.name for job in report.restored] == ["a.png"]
+
+
+def test_a_pattern_in_a_folder_of_brackets(restorer, folder):
+    draw("Trip [2024]/a.png", "Trip 2/b.png")
+    report = restore_files(restorer, ["Trip [2024]/*.png"], "out")
+    assert (files("out"), report.failures) == (["a.png"], ())
+    assert "Trip [2024]/x.png does not exist" in reasons(restore_files(restorer, [Path("Trip [2024]/x.png")], "out"))[0]
+
+
+def test_a_home_folder_that_the_shell_left_alone(restorer, folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder / "home"))
+    monkeypatch.setenv("USERPROFILE", str(folder / "home"))
+    draw("home/a.png")
+    restore_files(restorer, ["~/*.png"], "~/out", log="~/log.jsonl")
+    assert files("home") == ["a.png", "log.jsonl", "out/a.png"]
+    draw("~/b.png")
+    restore_files(restorer, ["~/b.png"])  # a folder of that very name
+    assert files("~") == ["b.png", "b_restored.png"]
 
 
 def test_a_pattern_without_a_match_is_a_failure(restorer, folder, monkeypatch):
@@ -859,18 +920,6 @@ def test_a_strip_of_what_stood_there_before_is_told(restorer, folder):
     assert len(restore_files(restorer, ["in"], "out", options=compare).skipped) == 1
 
 
-def test_a_log_of_an_older_version_holds_for_pictures_and_videos(restorer, folder):
-    draw("in/a.png")
-    restore_files(restorer, ["in"], "out")
-    whole = settings_of([restorer], PictureOptions(), codec=None, crf=17)["digest"]
-    lines = [line | ({"settings": whole} if "settings" in line else {}) for line in log()]
-    Path("out", NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (folder / "clip.mkv").write_text("no film")
-    inputs = ["in", "clip.mkv"]
-    assert [done.source.name for done in restore_files(restorer, inputs, "out", crf=17).skipped] == ["a.png"]
-    assert not restore_files(restorer, inputs, "out", crf=18).skipped
-
-
 def test_what_videos_are_written_with_decides_nothing_of_pictures_and_the_other_way_round(
     restorer, folder, monkeypatch
 ):
@@ -898,9 +947,9 @@ def test_names_that_a_system_takes_for_one_are_told_apart(restorer, folder, monk
     draw("a/IMG.png", "b/img.png", "c/caf\u00e9.png", "d/cafe\u0301.png")
     inputs = [Path(name) for name in ("a/IMG.png", "b/img.png", "c/caf\u00e9.png", "d/cafe\u0301.png")]
     monkeypatch.setattr(plan, "_SYSTEM", system)
-    entries = plan.plan(inputs, "out")
+    entries = plan.plan(inputs, "out").entries
     assert [place for place, entry in enumerate(entries) if isinstance(entry, plan.Failure)] == refused
-    assert all("give them different output folders" in entries[place].reason for place in refused)
+    assert all("give them outputs of their own" in entries[place].reason for place in refused)
 
 
 def test_the_stage_of_a_video_that_was_begun_is_kept(restorer, folder, monkeypatch):

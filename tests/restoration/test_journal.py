@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mprnet.errors import ConfigError
+from mprnet.network import set_local_pooling
 from mprnet.restoration import PictureOptions
 from mprnet.restoration.journal import Entry, Journal, settings_of, sha256_of
 
@@ -107,8 +108,16 @@ def test_a_file_that_is_no_log_is_left_alone(tmp_path, content):
 def test_a_log_has_no_picture_s_name_and_is_no_folder(tmp_path):
     with pytest.raises(ConfigError, match=r"the name of a picture; expected one that ends in \.jsonl"):
         Journal(tmp_path / "a.png", {})
-    with pytest.raises(ConfigError, match=r"cannot be read: Is a directory"):
+    with pytest.raises(ConfigError, match=r"is a folder or no ordinary file; choose another name"):
         Journal(tmp_path, {})
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_log_is_no_pipe_that_would_be_waited_for_and_no_device(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", Path(os.devnull)):
+        with pytest.raises(ConfigError, match=r"is a folder or no ordinary file; choose another name"):
+            Journal(place, {})
 
 
 def test_the_digest_is_the_same_for_the_same_settings_and_another_for_others(make_inverter):
@@ -125,7 +134,7 @@ def test_the_digest_is_the_same_for_the_same_settings_and_another_for_others(mak
     falling = make_inverter()
     falling.ensemble = falling.upright = True
     elsewhere = make_inverter()
-    elsewhere.local = False
+    set_local_pooling(elsewhere.model, 64)
     coarse = make_inverter()
     coarse.scales = 2
     digests = [

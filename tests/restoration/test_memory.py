@@ -37,7 +37,14 @@ def test_the_strictest_control_group_counts_and_what_files_left_behind_is_free(t
     write(tmp_path / "proc/self", cgroup="0::/outer/inner\n")
     write(group / "outer/inner", **{"memory.max": "max\n", "memory.current": "7\n"})
     assert _free_of_control_group(tmp_path) == 2**63
-    write(group / "outer", **{"memory.max": "1000\n", "memory.current": "900\n", "memory.stat": "inactive_file 300\n"})
+    write(
+        group / "outer",
+        **{
+            "memory.max": "1000\n",
+            "memory.current": "900\n",
+            "memory.stat": "inactive_file 200\nactive_file 100\nactive_anon 9\n",
+        },
+    )
     assert _free_of_control_group(tmp_path) == 400
     write(group, **{"memory.max": "100", "memory.current": "90"})
     assert _free_of_control_group(tmp_path) == 10
@@ -47,7 +54,11 @@ def test_control_groups_of_the_first_version_are_read_from_within_a_container(tm
     write(tmp_path / "proc/self", cgroup="5:cpu:/docker/a\n4:hugetlb,memory:/docker/a\n")
     write(
         tmp_path / "sys/fs/cgroup/memory",
-        **{"memory.limit_in_bytes": "1000", "memory.usage_in_bytes": "800", "memory.stat": "total_inactive_file 50"},
+        **{
+            "memory.limit_in_bytes": "1000",
+            "memory.usage_in_bytes": "800",
+            "memory.stat": "total_inactive_file 30\ntotal_active_file 20",
+        },
     )
     assert _free_of_control_group(tmp_path) == 250
 

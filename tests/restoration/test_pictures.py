@@ -158,6 +158,16 @@ def test_transparency_is_not_worked_on_for_a_format_that_holds_none(inverter, tm
     assert inverter.calls == []
 
 
+def test_that_raw_photographs_are_not_supported_is_said_before_a_name_that_nobody_gave(inverter, tmp_path):
+    Image.new("RGB", (8, 6)).save(tmp_path / "IMG.NEF", "TIFF", tiffinfo={254: 1})
+    with pytest.raises(ImageError, match=r"IMG\.NEF has only a small copy.*; develop it to TIFF or JPEG"):
+        restore_picture([inverter], tmp_path / "IMG.NEF", tmp_path / "IMG_restored.NEF")
+    Image.new("RGB", (8, 6)).save(tmp_path / "photograph", "JPEG")
+    with pytest.raises(ImageError, match=r"photograph_restored ends in ''; .*; or ask for a format"):
+        restore_picture([inverter], tmp_path / "photograph", tmp_path / "photograph_restored")
+    assert inverter.calls == []
+
+
 @pytest.mark.parametrize(
     ("asked", "given", "written"),
     [(None, "png", "PNG"), (None, "bmp", "BMP"), ("webp", "png", "WEBP"), (None, "ppm", "PNG")],
@@ -262,7 +272,7 @@ def test_a_format_says_what_its_files_end_in(name, ending):
 
 
 def test_a_heif_picture_is_decoded_once(inverter, tmp_path, monkeypatch):
-    pytest.importorskip("pillow_heif", reason="HEIF needs pillow-heif: pip install 'mprnet[heif]'")
+    pytest.importorskip("pillow_heif", reason='HEIF needs pillow-heif: pip install "mprnet[heif]"')
     from mprnet.imaging import decoding
 
     draw(tmp_path / "a.heic", (64, 64, 3))

@@ -13,7 +13,7 @@ import mprnet.imaging
 from mprnet.checkpoints import save_checkpoint
 from mprnet.errors import CheckpointError, ConfigError, ImageError, MPRNetError
 from mprnet.network import TASKS
-from mprnet.restoration import Restorer
+from mprnet.restoration import PictureOptions, Restorer, restore_picture
 from mprnet.restoration.canvas import PixelCanvas
 
 sides = st.one_of(st.integers(1, 9), st.integers(1, 40))
@@ -207,21 +207,21 @@ def test_tile_sizes_that_do_not_fit_are_one_clear_line(make_network, sizes):
 def test_weights_are_loaded_from_a_file(make_network, restorer, tmp_path):
     save_checkpoint(make_network(), tmp_path / "a.safetensors")
     picture = torch.rand(3, 9, 10)
-    loaded = Restorer.from_checkpoint(tmp_path / "a.safetensors", device="cpu", precision="fp32")
+    loaded = Restorer.from_pretrained(tmp_path / "a.safetensors", device="cpu", precision="fp32")
     assert torch.equal(loaded(picture), restorer(picture))
-    with pytest.raises(CheckpointError, match="does not exist"):
-        Restorer.from_checkpoint(tmp_path / "b.safetensors")
+    with pytest.raises(CheckpointError, match="no weights"):
+        Restorer.from_pretrained(tmp_path / "b.safetensors")
 
 
 def test_the_task_is_asked_for_where_the_file_does_not_say_it(make_network, tmp_path):
     save_checkpoint(make_network(), tmp_path / "nameless.safetensors")
     for task, upright in ((None, False), ("derain", True), ("denoise", False)):
-        loaded = Restorer.from_checkpoint(tmp_path / "nameless.safetensors", task=task, device="cpu")
+        loaded = Restorer.from_pretrained(tmp_path / "nameless.safetensors", task=task, device="cpu")
         assert loaded.upright == upright
     save_checkpoint(make_network(), tmp_path / "rain.safetensors", metadata={"task": "derain"})
-    assert Restorer.from_checkpoint(tmp_path / "rain.safetensors", task="derain", device="cpu").upright
+    assert Restorer.from_pretrained(tmp_path / "rain.safetensors", task="derain", device="cpu").upright
     with pytest.raises(ConfigError, match="has weights for 'derain'; expected those for deblur"):
-        Restorer.from_checkpoint(tmp_path / "rain.safetensors", task="deblur")
+        Restorer.from_pretrained(tmp_path / "rain.safetensors", task="deblur")
 
 
 # Pixels
@@ -394,7 +394,7 @@ def test_local_pooling_follows_the_training_crop(make_network, tmp_path):
     assert window(crop_px=64, local=True).height == 96
     assert window(local=False) is None
     save_checkpoint(make_network(), tmp_path / "a.safetensors", metadata={"training_crop_px": "64"})
-    assert Restorer.from_checkpoint(tmp_path / "a.safetensors").crop_px == 64
+    assert Restorer.from_pretrained(tmp_path / "a.safetensors").crop_px == 64
     with pytest.raises(ConfigError, match="local is 'no'"):
         Restorer(make_network(), local="no")
     with pytest.raises(ConfigError, match="crop_px is 12"):
@@ -403,7 +403,7 @@ def test_local_pooling_follows_the_training_crop(make_network, tmp_path):
 
 def test_a_stage_that_was_never_trained_is_refused(make_network, tmp_path):
     save_checkpoint(make_network(), tmp_path / "a.safetensors", metadata={"trained_stages": "1"})
-    restorer = Restorer.from_checkpoint(tmp_path / "a.safetensors")
+    restorer = Restorer.from_pretrained(tmp_path / "a.safetensors")
     picture = torch.rand(3, 16, 16)
     assert restorer(picture, stage=1).shape == picture.shape
     assert restorer.choose_stage((16, 16), 1e6) == 1
@@ -415,7 +415,7 @@ def test_a_stage_that_was_never_trained_is_refused(make_network, tmp_path):
 def test_a_training_crop_that_is_no_number_is_one_clear_line(make_network, tmp_path, crop):
     save_checkpoint(make_network(), tmp_path / "a.safetensors", metadata={"training_crop_px": crop})
     with pytest.raises(CheckpointError, match=f"training_crop_px '{crop[:20]}'"):
-        Restorer.from_checkpoint(tmp_path / "a.safetensors")
+        Restorer.from_pretrained(tmp_path / "a.safetensors")
 
 
 def test_later_stages_and_larger_pictures_are_expected_to_take_longer(make_network):
@@ -455,6 +455,34 @@ def test_the_time_of_converting_the_network_is_not_taken_for_that_of_a_stage(mak
     assert restorer.choose_stage((128, 128), 0.2) == 3
 
 
+@pytest.mark.parametrize("engine", ["openvino", "compile"])
+def test_what_an_engine_does_for_every_size_is_not_taken_for_its_speed(make_network, engine):
+    restorer = Restorer(make_network())
+    seen = set()
+
+    def run(degraded, stages):
+        if degraded.shape not in seen:
+            seen.add(degraded.shape)
+            time.sleep(0.5)
+        return tuple(degraded.clone() for _ in stages)
+
+    restorer.backend.run = run
+    restorer.backend.name = engine
+    for side in (128, 136, 144):
+        restorer(torch.rand(3, side, side))
+    assert restorer.seconds((128, 128)) < 0.2
+
+
+def test_pictures_up_to_a_megapixel_are_whole_and_larger_ones_in_tiles_of_512(make_network, monkeypatch):
+    tiles = []
+    restorer = brighten(Restorer(make_network()), lambda tile: tiles.append(tuple(tile.shape[2:])) or tile)
+    monkeypatch.setattr("mprnet.restoration.restorer.free_bytes", lambda _: 2**40)
+    for size_hw, tile_hw in (((1024, 1024), (1024, 1024)), ((1032, 1024), (392, 384)), ((960, 1408), (512, 512))):
+        tiles.clear()
+        restorer.restore_pixels(random_pixels(*size_hw, 3))
+        assert set(tiles) == {tile_hw}
+
+
 def test_the_tile_follows_the_memory_that_is_free(make_network, monkeypatch):
     tiles = []
     restorer = brighten(Restorer(make_network()), lambda tile: tiles.append(max(tile.shape[2:])) or tile)
@@ -467,16 +495,42 @@ def test_the_tile_follows_the_memory_that_is_free(make_network, monkeypatch):
         assert set(tiles) == {side}
 
 
-def test_the_tiles_of_a_batch_share_the_memory_that_is_free(make_network, monkeypatch):
-    tiles = []
-    restorer = brighten(Restorer(make_network()), lambda tile: tiles.append(tuple(tile.shape)) or tile)
-    free = 2 * 400**2 * restorer.backend.bytes_per_pixel(3)
-    monkeypatch.setattr("mprnet.restoration.restorer.free_bytes", lambda _: free)
-    batch = torch.rand(4, 3, 400, 400)
-    for count, side in ((1, 400), (4, 176)):  # of four 200 would fit, and three tiles of 176 reach
-        tiles.clear()
-        restorer(batch[:count])
-        assert set(tiles) == {(count, 3, side, side)}
+def test_as_many_pictures_of_a_batch_are_under_work_at_once_as_the_memory_takes(make_network, monkeypatch):
+    shapes = []
+    restorer = brighten(Restorer(make_network()), lambda tile: shapes.append(tuple(tile.shape)) or tile)
+    per_px = restorer.backend.bytes_per_pixel(3)
+    batch = torch.rand(5, 3, 200, 200)
+    for pictures, counts in ((10, [5]), (2.5, [2, 2, 1]), (1, [1] * 5)):
+        shapes.clear()
+        monkeypatch.setattr(
+            "mprnet.restoration.restorer.free_bytes", lambda _, free=int(2 * pictures * 200**2 * per_px): free
+        )
+        assert torch.equal(restorer(batch), batch)
+        assert shapes == [(count, 3, 200, 200) for count in counts]
+
+
+def test_a_size_that_was_whole_stays_whole_while_the_engine_holds_its_memory(make_network, monkeypatch):
+    shapes = []
+    restorer = brighten(Restorer(make_network()), lambda tile: shapes.append(tuple(tile.shape[2:])) or tile)
+    enough = 2 * 256 * 320 * restorer.backend.bytes_per_pixel(3)
+    frame = torch.rand(3, 256, 320)
+    for free in (enough, enough // 2):
+        monkeypatch.setattr("mprnet.restoration.restorer.free_bytes", lambda _, free=free: free)
+        restorer(frame)
+    assert shapes == [(256, 320)] * 2
+    restorer(torch.rand(3, 320, 256))  # another size has to fit
+    assert (320, 256) not in shapes
+
+
+def test_the_caller_s_default_dtype_decides_nothing(make_network):
+    restorer = Restorer(make_network(), tile_px=64, overlap_px=16, max_whole_px=1, scales=2)
+    picture = torch.rand(3, 100, 140)
+    expected = restorer(picture)
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        assert torch.equal(restorer(picture), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_too_little_memory_halves_the_tile_and_loses_nothing(make_network):
@@ -535,7 +589,7 @@ def test_memory_that_runs_out_beside_the_tiles_is_one_clear_line_too(make_networ
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 def test_an_odd_sized_photo_keeps_its_size(restorer, suffix, tmp_path):
     Image.new("RGB", (37, 21), "teal").save(tmp_path / f"a{suffix}")
-    restorer.restore_file(tmp_path / f"a{suffix}", tmp_path / "new" / "folder" / f"b{suffix}")
+    restore_picture(restorer, tmp_path / f"a{suffix}", tmp_path / "new" / "folder" / f"b{suffix}")
     with Image.open(tmp_path / "new" / "folder" / f"b{suffix}") as image:
         assert image.size == (37, 21)
 
@@ -543,7 +597,7 @@ def test_an_odd_sized_photo_keeps_its_size(restorer, suffix, tmp_path):
 def test_a_file_holds_what_the_tensor_would(restorer, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (10, 13, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    restorer.restore_file(tmp_path / "a.png", tmp_path / "b.png", stage=2)
+    restore_picture(restorer, tmp_path / "a.png", tmp_path / "b.png", options=PictureOptions(stage=2))
     expected = restorer(torch.from_numpy(pixels).permute(2, 0, 1) / 255, stage=2)
     assert np.array_equal(mprnet.imaging.read_image(tmp_path / "b.png").pixels, mprnet.imaging.to_pixels(expected))
 
@@ -552,7 +606,7 @@ def test_a_photo_taken_upright_stays_upright_and_keeps_its_exif(restorer, tmp_pa
     exif = Image.Exif()
     exif[0x0112], exif[0x0110] = 6, "A camera"
     Image.new("RGB", (24, 16)).save(tmp_path / "a.jpg", exif=exif)
-    restorer.restore_file(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    restore_picture(restorer, tmp_path / "a.jpg", tmp_path / "b.jpg")
     with Image.open(tmp_path / "b.jpg") as image:
         assert image.size == (16, 24)
         assert dict(image.getexif()) == {0x0110: "A camera"}
@@ -564,14 +618,14 @@ def test_an_existing_file_is_found_before_the_hard_work(make_network, spy, tmp_p
     for name in ("a.png", "b.png"):
         Image.new("RGB", (4, 4)).save(tmp_path / name)
     with pytest.raises(ImageError, match=r"b\.png exists"):
-        restorer.restore_file(tmp_path / "a.png", tmp_path / "b.png")
+        restore_picture(restorer, tmp_path / "a.png", tmp_path / "b.png")
     assert asked == []
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_line(restorer, tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
     with pytest.raises(ImageError, match=r"b\.png cannot be written: .*a\.png is no folder"):
-        restorer.restore_file(tmp_path / "a.png", tmp_path / "a.png" / "b.png")
+        restore_picture(restorer, tmp_path / "a.png", tmp_path / "a.png" / "b.png")
 
 
 def test_a_gpu_that_torch_has_no_code_for_is_left_alone(make_network, tmp_path, monkeypatch):
@@ -582,7 +636,7 @@ def test_a_gpu_that_torch_has_no_code_for_is_left_alone(make_network, tmp_path, 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch, "zeros", zeros)
     told = []
-    restorer = Restorer.from_checkpoint(tmp_path / "a.safetensors", backend="torch", notice=told.append)
+    restorer = Restorer.from_pretrained(tmp_path / "a.safetensors", backend="torch", notice=told.append)
     assert restorer.backend.device.type == "cpu"
     assert told == [
         "the GPU is left alone, since torch cannot use it: CUDA error: no kernel image is available for execution on "

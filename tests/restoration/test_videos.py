@@ -21,7 +21,7 @@ from mprnet.network import MPRNet, MPRNetConfig
 from mprnet.restoration import videos
 from mprnet.restoration.videos import begun_stage, restore_video
 
-av = pytest.importorskip("av", reason="videos need PyAV: pip install 'mprnet[video]'")
+av = pytest.importorskip("av", reason='videos need PyAV: pip install "mprnet[video]"')
 
 TURNED = (0, 65536, 0, -65536, 0, 0, 0, 0, 1073741824)
 MIRRORED = (-65536, 0, 0, 0, 65536, 0, 0, 0, 1073741824)
@@ -73,6 +73,15 @@ def test_every_frame_and_its_time_come_through(segment_frames, make_clip, tmp_pa
     new, old = VideoReader(target), VideoReader(source)
     assert (new.rate, new.time_base, new.frames) == (old.rate, old.time_base, old.frames)
     assert sorted(path.name for path in target.parent.iterdir()) == ["out.mp4"]
+
+
+@pytest.mark.parametrize("segment_frames", [1, 5, 48])
+def test_every_frame_stands_in_its_own_place(segment_frames, make_clip, tmp_path):
+    source, numbered = make_clip(), Plain()
+    numbered.change = lambda pixels: np.full_like(pixels, 20 * len(numbered.seen))  # neighbours are too much alike
+    restore_video([numbered], source, tmp_path / "out.mp4", segment_frames=segment_frames)
+    assert np.array_equal(numbered.seen, [frame.pixels for frame in frames(source)])
+    assert [frame.pixels.mean() for frame in frames(tmp_path / "out.mp4")] == pytest.approx(range(20, 241, 20), abs=5)
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,15 @@ def test_sources_are_those_of_the_recipe(tiny, data, pairs):
     assert ([pair.name for pair in paired.pairs], paired.weight) == (["0", "1"], 0.25)
 
 
+@pytest.mark.parametrize("change", ["data.clean=[]", "data.rain_layer_share=0"])
+def test_layers_that_are_never_drawn_are_neither_read_nor_recorded(tiny, pairs, change):
+    changes = ["task=derain", "degradation={}", "validation.degradation={}", "data.rain_layers=['missing']"]
+    recipe = load_recipe(tiny, [*changes, f"data.pairs=[{{folder='{pairs}'}}]", change])
+    assert isinstance(RecipeData(recipe).sources[-1], PairSource)
+    assert "missing" not in recipe.data.names
+    assert "missing" in load_recipe(tiny, changes).data.names
+
+
 @pytest.mark.parametrize(
     "change",
     [

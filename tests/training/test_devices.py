@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,8 @@ import time
 
 import psutil
 import pytest
+
+from mprnet.checkpoints import read_metadata
 
 TWO = """
 import math, os, sys, time
@@ -80,8 +83,8 @@ def test_two_devices_end_together(tiny, tmp_path, wrong, said, kept):
     except subprocess.TimeoutExpired:
         os.killpg(started.pid, signal.SIGKILL)
         raise
-    first = next(line for line in out.splitlines() if line.startswith(f"0 {started.pid} "))
-    assert said in first, out
+    _, _, first = out.partition(f"0 {started.pid} ")  # perhaps behind a line that the other has not ended
+    assert said in first.partition("\n")[0], out
     assert started.returncode == (0 if wrong == "nothing" else 1)
     assert {path.name for path in (tmp_path / "run").glob("batch-*")} == kept
     deadline = time.monotonic() + 20
@@ -89,3 +92,7 @@ def test_two_devices_end_together(tiny, tmp_path, wrong, said, kept):
         assert time.monotonic() < deadline, left
         time.sleep(0.2)
     assert (tmp_path / "run" / "last.ckpt").exists() == (wrong == "nothing")
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["devices"] == 2
+    if wrong == "nothing":
+        metadata = read_metadata(tmp_path / "run" / "last.safetensors")
+        assert (metadata["training_batch"], metadata["training_devices"]) == ("4", "2")

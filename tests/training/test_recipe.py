@@ -2,14 +2,28 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from mprnet.errors import ConfigError
 from mprnet.evaluation.paper import paper_ablations
 from mprnet.network import PRESETS, preset
-from mprnet.training.recipe import find_recipe, load_recipe, shipped_recipes
+from mprnet.training.recipe import (
+    CleanData,
+    Data,
+    Optimization,
+    PairData,
+    Recipe,
+    Validation,
+    find_recipe,
+    load_recipe,
+    shipped_recipes,
+)
 
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "training.md"
 SMALLEST = """
 task = "derain"
 [data]
@@ -47,6 +61,7 @@ def test_the_paper_s_training_is_that_of_its_section_4_2(task, folder, features)
     assert (recipe.task, recipe.config.n_feat) == (task, features)
     assert [pairs.folder for pairs in recipe.data.pairs] == [folder]
     assert (recipe.data.clean, recipe.data.crop_px, recipe.data.batch) == ((), 256, 16)
+    assert recipe.data.workers > 0  # 32 pictures a step are decoded while the device computes
     assert (chosen.steps, chosen.rate, chosen.final_rate, chosen.edge_weight) == (400_000, 2e-4, 1e-6, 0.05)
     assert (chosen.warmup, chosen.clip_norm, chosen.ema_decay, chosen.precision) == (0, 0, 0, "fp32")
 
@@ -56,6 +71,49 @@ def test_what_a_recipe_leaves_out_is_the_paper_s(smallest):
     assert (recipe.data.crop_px, recipe.data.batch) == (256, 16)
     assert (recipe.optimization.rate, recipe.optimization.final_rate) == (2e-4, 1e-6)
     assert recipe.optimization.edge_weight == 0.05
+
+
+def listed_entries():
+    """What the table of the documents says of every entry: its default as written there, and its meaning."""
+    table = DOCUMENT.read_text(encoding="utf-8").partition("\n| entry | default | meaning |\n|---|---|---|\n")[2]
+    for row in table.partition("\n\n")[0].splitlines():
+        names, defaults, meaning = (cell.strip() for cell in row.strip("|").split("|", 2))
+        entries = re.findall(r"`([\w.]+?)(?:\.\*)?`", names)
+        prefix = entries[0].rpartition(".")[0]
+        for entry, default in zip(entries, defaults.split(", ") if defaults else [""] * len(entries), strict=True):
+            yield entry if "." in entry or not prefix else f"{prefix}.{entry}", default, meaning
+
+
+def read_default(text):
+    """Read a default that is written for people: `400,000`, `2·10⁻⁴`, `none`."""
+    number = text.replace(",", "").replace("·10⁻", "e-").replace("10⁻", "1e-").translate(str.maketrans("⁴⁶", "46"))
+    try:
+        return tomllib.loads(f"value = {number}")["value"]
+    except tomllib.TOMLDecodeError:
+        return None if text in ("", "none") else text.strip("`")
+
+
+def test_every_entry_is_listed_with_its_default():
+    tables = {"": Recipe, "data.": Data, "validation.": Validation, "optimization.": Optimization}
+    expected = {
+        f"{prefix}{each.name}": None if each.default in (dataclasses.MISSING, "", ()) else each.default
+        for prefix, table in tables.items()
+        for each in dataclasses.fields(table)
+        if f"{each.name}." not in tables
+    }
+    assert {entry: read_default(default) for entry, default, _ in listed_entries()} == expected
+
+
+@pytest.mark.parametrize(("entry", "folder"), [("data.clean", CleanData), ("data.pairs", PairData)])
+def test_what_a_folder_leaves_out_is_listed_with_its_default(smallest, entry, folder):
+    meaning = next(meaning for name, _, meaning in listed_entries() if name == entry)
+    listed = re.findall(r"(\w+) = (\[.*?\]|[\w.]+)", re.search(r"`\{ folder, (.+?) \}`", meaning)[1])
+    assert {name for name, _ in listed} == {each.name for each in dataclasses.fields(folder)} - {"folder"}
+    told, alone = (
+        load_recipe(smallest, [f"{entry}=[{{folder='a'{more}}}]"])
+        for more in ("".join(f", {name} = {default}" for name, default in listed), "")
+    )
+    assert told == alone
 
 
 def test_a_table_of_the_network_changes_the_preset(smallest):
@@ -70,6 +128,7 @@ def test_changes_are_read_as_toml_and_else_as_text(smallest):
         smallest,
         [
             "optimization.steps=7",
+            "optimization.warmup=0",
             "optimization.rate=1",
             "data.root=/some/where",
             "degradation.coverage=[1, 2]",
@@ -122,7 +181,9 @@ def test_changes_are_read_as_toml_and_else_as_text(smallest):
         ("optimization.rate=inf", "optimization.rate is inf; expected more than 0"),
         ("optimization.rate=fast", "recipe.optimization.rate is 'fast'; expected float"),
         ("optimization.final_rate=-1", "optimization.final_rate is -1.0; expected 0 or more"),
+        ("optimization.final_rate=1e-3", "final_rate is 0.001; expected at most optimization.rate, 0.0002"),
         ("optimization.warmup=-1", "optimization.warmup is -1; expected 0 or more"),
+        ("optimization.steps=1000", "optimization.warmup is 1000; expected fewer than optimization.steps, 1000"),
         ("optimization.clip_norm=nan", "optimization.clip_norm is nan; expected 0 or more"),
         ("optimization.ema_decay=1", "optimization.ema_decay is 1.0; expected 0 to less than 1"),
         ("optimization.edge_weight=-1", "optimization.edge_weight is -1.0; expected 0 or more"),
@@ -178,7 +239,8 @@ def test_a_file_that_is_no_recipe_is_one_line(tmp_path):
 def test_the_crops_of_weights_are_those_that_their_last_step_saw():
     grows = ["data.crop_px=64", "data.growth=[{step=2, crop_px=96, batch=4}, {step=5, crop_px=256, batch=1}]"]
     data = load_recipe("lite-derain", grows).data
-    assert [data.crop_px_after(steps) for steps in (0, 1, 2, 3, 5, 6, 99)] == [64, 64, 64, 96, 96, 256, 256]
+    sizes = [data.size_after(steps) for steps in (0, 1, 2, 3, 5, 6, 99)]
+    assert [size.crop_px for size in sizes] == [64, 64, 64, 96, 96, 256, 256]
 
 
 def test_a_seed_that_torch_does_not_take_is_one_clear_line():
@@ -188,7 +250,9 @@ def test_a_seed_that_torch_does_not_take_is_one_clear_line():
 
 def test_the_recipe_of_the_ablations_makes_every_row_of_table_6():
     for row in paper_ablations():
-        changes = [f"network.{name}={json.dumps(value)}" for name, value in row.network.items()]
+        stages = row.combination.replace("U-Nets", "U-Net + U-Net").lower().replace("-", "").replace(" ", "")
+        network = {"combination": stages, "sam": row.sam, "csff": row.csff}
+        changes = [f"network.{name}={json.dumps(value)}" for name, value in network.items()]
         recipe = load_recipe("paper-ablation", changes)
-        assert recipe.config == dataclasses.replace(preset("deblur"), **row.network)
+        assert recipe.config == dataclasses.replace(preset("deblur"), **network)
         assert (recipe.data.crop_px, recipe.optimization.steps) == (128, 100_000)

@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -138,6 +139,8 @@ def test_the_last_weights_restore_as_the_averaged_ones_do_in_half_precision(firs
     assert read_metadata(first_run / "last.safetensors") == {
         "task": "denoise",
         "training_crop_px": "16",
+        "training_batch": "2",
+        "training_devices": "1",
         "training_steps": "8",
         "trained_stages": "3",
         "trained_on": "clean",
@@ -149,7 +152,10 @@ def test_the_average_trails_the_raw_weights(first_run, tiny, tmp_path):
     assert any(
         not torch.equal(value, content["current_model_state"][name]) for name, value in content["state_dict"].items()
     )
-    train(training.load_recipe(tiny, ["optimization.ema_decay=0", "optimization.steps=2"]), tmp_path / "run")
+    train(
+        training.load_recipe(tiny, ["optimization.ema_decay=0", "optimization.steps=2", "optimization.warmup=0"]),
+        tmp_path / "run",
+    )
     content = load(tmp_path / "run" / "last.ckpt")
     for name, value in content["state_dict"].items():
         assert torch.equal(value, content["current_model_state"][name]), name
@@ -166,7 +172,9 @@ def test_the_best_is_the_one_of_the_highest_psnr(first_run):
 
 
 def test_the_validation_psnr_is_the_mean_of_whole_pictures_in_8_bits(tiny, tmp_path):
-    recipe = training.load_recipe(tiny, ["optimization.precision=fp32", "optimization.steps=2", "seed=5"])
+    recipe = training.load_recipe(
+        tiny, ["optimization.precision=fp32", "optimization.steps=2", "optimization.warmup=0", "seed=5"]
+    )
     result = train(recipe, tmp_path / "run")
     model = network_of(load(result.last.with_suffix(".ckpt"))["state_dict"])
     figures = []
@@ -255,7 +263,13 @@ def test_the_first_stages_are_trained_alone(tiny, tmp_path, stages, logged):
 
 def test_the_last_stage_that_is_trained_gives_the_psnr(tiny, tmp_path):
     for stages in (1, 3):
-        changes = [f"optimization.stages={stages}", "optimization.steps=1", "optimization.rate=1e-12"]
+        changes = [
+            f"optimization.stages={stages}",
+            "optimization.steps=1",
+            "optimization.warmup=0",
+            "optimization.rate=1e-12",
+            "optimization.final_rate=0",
+        ]
         train(training.load_recipe(tiny, changes), tmp_path / str(stages))
     alone, whole = (rows(tmp_path / name)[-1] for name in "13")
     assert alone["validation/psnr_db"] == whole["validation/stage1_psnr_db"]
@@ -293,7 +307,7 @@ def test_the_paper_s_training_runs(task, folder, tmp_path):
             (place / side).mkdir(parents=True)
             pixels = np.random.default_rng(number).integers(0, 256, (24, 32, 3), dtype=np.uint8)
             write_image(pixels, place / side / "a.png")
-    changes = [f"data.root={tmp_path.as_posix()}", "preset=lite", "data.crop_px=16", "data.batch=2"]
+    changes = [f"data.root={tmp_path.as_posix()}", "preset=lite", "data.crop_px=16", "data.batch=2", "data.workers=0"]
     changes += ["optimization.steps=2", "network={n_feat=8, scale_unetfeats=4, scale_orsnetfeats=4, num_cab=1}"]
     result = train(training.load_recipe(f"paper-{task}", changes), tmp_path / "run")
     metadata = read_metadata(result.last)
@@ -305,7 +319,14 @@ def test_a_run_may_begin_with_weights_of_another_network(tiny, tmp_path):
     save_checkpoint(MPRNet(MPRNetConfig(n_feat=6, num_cab=1)), tmp_path / "given.safetensors")
     recipe = training.load_recipe(
         tiny,
-        ["network={}", f"weights={tmp_path / 'given.safetensors'}", "optimization.steps=1", "optimization.rate=1e-9"],
+        [
+            "network={}",
+            f"weights={tmp_path / 'given.safetensors'}",
+            "optimization.steps=1",
+            "optimization.warmup=0",
+            "optimization.rate=1e-9",
+            "optimization.final_rate=0",
+        ],
     )
     result = train(recipe, tmp_path / "run")
     begun, ended = load_checkpoint(tmp_path / "given.safetensors"), load_checkpoint(result.last)
@@ -317,21 +338,34 @@ def test_a_run_may_begin_with_widened_weights(tiny, tmp_path):
     torch.manual_seed(0)
     save_checkpoint(MPRNet(TINY), tmp_path / "given.safetensors")
     changes = [f"weights={tmp_path / 'given.safetensors'}", "widen=true", "network.n_feat=12", "network.num_cab=2"]
-    recipe = training.load_recipe(tiny, [*changes, "optimization.steps=1", "optimization.rate=1e-9"])
+    recipe = training.load_recipe(
+        tiny,
+        [
+            *changes,
+            "optimization.steps=1",
+            "optimization.warmup=0",
+            "optimization.rate=1e-9",
+            "optimization.final_rate=0",
+        ],
+    )
     result = train(recipe, tmp_path / "run")
     begun, ended = load_checkpoint(tmp_path / "given.safetensors"), load_checkpoint(result.last)
     assert (ended.config.n_feat, ended.config.num_cab) == (12, 2)
     degraded = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(ended(degraded).stage3, begun(degraded).stage3, atol=5e-3, rtol=0)
-    train(training.load_recipe(tiny, [*changes, "optimization.steps=2"]), tmp_path / "run", resume=True)
+    train(
+        training.load_recipe(tiny, [*changes, "optimization.steps=2", "optimization.warmup=0"]),
+        tmp_path / "run",
+        resume=True,
+    )
 
 
 def test_training_leaves_the_caller_s_random_numbers_and_signals_alone(tiny, tmp_path):
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     torch.manual_seed(7)
     before = torch.get_rng_state()
-    train(training.load_recipe(tiny, ["optimization.steps=1"]), tmp_path / "run")
+    train(training.load_recipe(tiny, ["optimization.steps=1", "optimization.warmup=0"]), tmp_path / "run")
     assert torch.equal(torch.get_rng_state(), before)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
 
@@ -349,8 +383,8 @@ def test_the_precision_is_that_of_the_recipe(tiny, tmp_path, capsys):
         def on_train_batch_end(self, trainer, *_):
             told.append(trainer.global_step)
 
-    for precision, shown in (("bf16", "bf16-mixed"), ("fp32", "32-true")):
-        changes = [f"optimization.precision={precision}", "optimization.steps=1"]
+    for precision, shown in (("bf16", "bf16-mixed"), ("fp32", "32-true"), ("tf32", "32-true")):
+        changes = [f"optimization.precision={precision}", "optimization.steps=1", "optimization.warmup=0"]
         text = io.StringIO()
         recipe = training.load_recipe(tiny, changes)
         train(recipe, str(tmp_path / precision), console=Console(file=text, width=200), callbacks=[Told()])
@@ -359,7 +393,31 @@ def test_the_precision_is_that_of_the_recipe(tiny, tmp_path, capsys):
         first[precision] = losses(tmp_path / precision)[1]
     assert first["bf16"] != first["fp32"]
     assert first["bf16"] == pytest.approx(first["fp32"], rel=0.05)
-    assert told == [1, 1]
+    assert first["tf32"] == first["fp32"]  # on a processor
+    assert told == [1, 1, 1]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_a_gpu_multiplies_float32_numbers_as_the_recipe_says(tiny, tmp_path, monkeypatch, precision):
+    asked, held, during = [], [], []
+
+    @contextmanager
+    def products(*of):
+        asked.append(of)
+        held.append(True)
+        yield
+        held.pop()
+
+    class Seen(Callback):
+        def on_train_batch_end(self, *_):
+            during.append(bool(held))
+
+    monkeypatch.setattr(run, "float32_products", products)
+    changes = [f"optimization.precision={precision}", "optimization.steps=1", "optimization.warmup=0"]
+    train(training.load_recipe(tiny, changes), tmp_path / "run", callbacks=[Seen()])
+    assert asked == [(precision, torch.device("cpu"))]
+    assert during == [True]
+    assert held == []
 
 
 def test_the_gradient_is_cut_to_the_norm_of_the_recipe_and_left_alone_at_0(tiny, tmp_path, monkeypatch):
@@ -373,7 +431,7 @@ def test_the_gradient_is_cut_to_the_norm_of_the_recipe_and_left_alone_at_0(tiny,
 
     monkeypatch.setattr(module.RestorationModule, "configure_gradient_clipping", measured)
     for norm in ("1e-4", "0"):
-        changes = [f"optimization.clip_norm={norm}", "optimization.steps=1"]
+        changes = [f"optimization.clip_norm={norm}", "optimization.steps=1", "optimization.warmup=0"]
         train(training.load_recipe(tiny, changes), tmp_path / norm)
     cut_to, free = norms
     assert cut_to == pytest.approx(1e-4, rel=0.05)
@@ -435,6 +493,31 @@ def test_too_little_memory_is_one_line(tiny, tmp_path, monkeypatch, failure, mes
     assert (tmp_path / "run" / "last.ckpt").exists() == (is_kept and place == "between two")
 
 
+def test_too_little_memory_for_a_validation_picture_names_its_size(tiny, tmp_path, monkeypatch):
+    forward = MPRNet.forward
+
+    def narrow(model, degraded, stages=3):
+        if degraded.shape[3] == 40:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(model, degraded, stages)
+
+    monkeypatch.setattr(MPRNet, "forward", narrow)
+    with pytest.raises(TrainingError, match=r"for a validation picture of 40×24; expected smaller ones in validation"):
+        train(training.load_recipe(tiny), tmp_path / "run")
+
+
+def test_a_network_with_buffers_is_refused_before_the_first_step(tiny, tmp_path, monkeypatch):
+    def normalised(recipe):
+        model = MPRNet(recipe.config)
+        model.encoder1.level1.append(torch.nn.BatchNorm2d(8))
+        return model
+
+    monkeypatch.setattr(run, "_network", normalised)
+    with pytest.raises(CheckpointError, match=r"has the buffer encoder1\.level1\.2\.running_mean"):
+        train(training.load_recipe(tiny), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_there_must_be_a_run_to_resume(tiny, tmp_path):
     with pytest.raises(TrainingError, match=r"holds no last\.ckpt to resume from"):
         train(training.load_recipe(tiny), tmp_path / "empty", resume=True)
@@ -452,7 +535,9 @@ def test_a_resumed_run_keeps_its_network(finished, tiny, change, message):
     assert (finished / "recipe.json").read_text() == before
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"state_dict": {"model.tail.weight": 3}}, {"state_dict": 3}])
+@pytest.mark.parametrize(
+    "content", [[1, 2], {"state_dict": {"model.tail.weight": 3}}, {"state_dict": 3}, {"state_dict": {}}]
+)
 def test_a_checkpoint_of_something_else_is_one_line(finished, tiny, content):
     torch.save(content, finished / "last.ckpt")
     with pytest.raises(CheckpointError, match=r"last\.ckpt is no checkpoint of a run, or is damaged"):
@@ -549,7 +634,7 @@ def test_steps_add_up_over_runs_of_one_task_and_stages_that_were_never_trained_a
     def trained(folder, *changes):
         return read_metadata(train(training.load_recipe(tiny, list(changes)), tmp_path / folder).last)
 
-    first = trained("a", "optimization.steps=2", "optimization.stages=1")
+    first = trained("a", "optimization.steps=2", "optimization.warmup=0", "optimization.stages=1")
     assert (first["training_steps"], first["trained_stages"]) == ("2", "1")
     begun = ["network={}", f"weights={(tmp_path / 'a' / 'last.safetensors').as_posix()}"]
     second = trained("b", "optimization.steps=3", *begun, "optimization.stages=2")
@@ -558,13 +643,24 @@ def test_steps_add_up_over_runs_of_one_task_and_stages_that_were_never_trained_a
     resumed = read_metadata(train(longer, tmp_path / "b", resume=True).last)
     assert (resumed["training_steps"], resumed["trained_stages"]) == ("6", "2")
     assert first["trained_on"] == second["trained_on"] == resumed["trained_on"]
-    other = trained("c", "optimization.steps=1", *begun, "task=deblur", "degradation={}", "validation.degradation={}")
-    assert (other["training_steps"], other["trained_stages"]) == ("1", "3")
+    shorter = ["optimization.steps=1", "optimization.warmup=0"]
+    begun[1] = f"weights={(tmp_path / 'b' / 'last.safetensors').as_posix()}"
+    other_task = [*begun, "task=deblur", "degradation={}", "validation.degradation={}", "optimization.stages=1"]
+    other = trained("c", *shorter, *other_task)
+    assert (other["training_steps"], other["trained_stages"]) == ("1", "1")  # two of them, but for another task
+    save_checkpoint(load_checkpoint(tmp_path / "b" / "last.safetensors"), tmp_path / "silent.safetensors")
+    begun[1] = f"weights={(tmp_path / 'silent.safetensors').as_posix()}"
+    assert trained("d", *shorter, *begun, "optimization.stages=1")["trained_stages"] == "3"
 
 
 def test_weights_say_what_they_and_those_before_them_learned_from(tiny, pairs, tmp_path):
     def trained(folder, *changes, **options):
-        changes = ["optimization.steps=1", f"data.pairs=[{{folder='{pairs.as_posix()}'}}]", *changes]
+        changes = [
+            "optimization.steps=1",
+            "optimization.warmup=0",
+            f"data.pairs=[{{folder='{pairs.as_posix()}'}}]",
+            *changes,
+        ]
         return train(training.load_recipe(tiny, changes), tmp_path / folder, **options).last
 
     def on(weights):
@@ -585,7 +681,7 @@ def test_a_bad_picture_is_one_line_and_loses_no_step(tiny, data, tmp_path, worke
     shutil.copytree(data, root := tmp_path / "data")
     (root / "clean" / "9.png").write_bytes((root / "clean" / "0.png").read_bytes()[:200])
     changes = [f"data.root={root.as_posix()}", f"data.workers={workers}", "optimization.steps=200"]
-    changes += ["validation.every=500"]
+    changes += ["validation.every=500", "optimization.warmup=0"]
     with pytest.raises(ImageError, match=r"9\.png is truncated or damaged") as raised:
         train(training.load_recipe(tiny, changes), tmp_path / "run")
     assert "\n" not in str(raised.value)
@@ -603,11 +699,13 @@ def test_a_damaged_record_of_the_recipe_is_one_line(finished, tiny):
             changes_since(finished, training.load_recipe(tiny))
 
 
-def test_changed_entries_are_listed(finished, tiny):
+def test_changed_entries_are_listed(finished, tiny, monkeypatch):
     assert changes_since(finished, training.load_recipe(tiny)) == []
     changed = training.load_recipe(tiny, ["optimization.steps=9", "data.batch=3"])
     assert changes_since(finished, changed) == ["data.batch: 2 -> 3", "optimization.steps: 8 -> 9"]
     assert changes_since(finished / "nowhere", changed) == []
+    monkeypatch.setattr(run, "_devices", lambda: 4)
+    assert changes_since(finished, training.load_recipe(tiny)) == ["devices: 1 -> 4"]
     assert json.loads((finished / "recipe.json").read_text())["optimization"]["steps"] == 8
 
 
@@ -679,7 +777,7 @@ def test_a_gradient_that_is_not_finite_does_not_reach_the_weights(tiny, tmp_path
 @pytest.mark.parametrize("package", ["lightning", "tensorboard"])
 def test_without_the_extra_one_line_names_what_to_install(monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingExtraError, match=rf"^training needs {package}: pip install 'mprnet\[train\]'$"):
+    with pytest.raises(MissingExtraError, match=rf'^training needs {package}: pip install "mprnet\[train\]"$'):
         training.train  # noqa: B018
 
 

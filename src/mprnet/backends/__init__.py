@@ -32,7 +32,7 @@ def open_backend(
     """Make a network ready to compute in an engine.
 
     Args:
-        model: the network, of any float dtype; torch may hold it by reference and move it to `device`.
+        model: the network, of any float dtype; an engine may hold it by reference, and it is not to change.
         name: the engine. `auto` is torch on GPUs and where no other one is installed; else what was fastest here for
             networks of these widths, which is measured once and remembered.
         precision: what to compute with. `auto` is the fastest that keeps the quality, never int8. int8 is OpenVINO's.

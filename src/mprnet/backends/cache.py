@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.metadata
+import inspect
 import json
 import os
 import shutil
@@ -189,7 +190,7 @@ def graph_key(model: MPRNet, size_hw: tuple[int, int] | None, *versions: str) ->
         versions: of all that makes it, besides torch and this package.
     """
     digest = hashlib.sha256(_code())
-    digest.update(repr((fingerprint(model), size_hw, torch.__version__, versions)).encode())
+    digest.update(repr((fingerprint(model), _classes(model), size_hw, torch.__version__, versions)).encode())
     return digest.hexdigest()[:32]
 
 
@@ -219,6 +220,22 @@ def fingerprint(model: MPRNet) -> str:
         if window is not None:
             digest.update(f"{name} {window}\n".encode())
     return digest.hexdigest()
+
+
+def _classes(model: MPRNet) -> list[tuple[str, str, str]]:
+    """Return module, name and source of the classes that a network is made of, sorted.
+
+    A user's own block may have weights like ours, and compute something else. The editions of torch's classes and ours
+    are known without their source.
+    """
+    classes = []
+    for kind in {type(module) for module in model.modules()}:
+        source = ""
+        if kind.__module__.partition(".")[0] not in ("mprnet", "torch"):
+            with contextlib.suppress(OSError, TypeError):  # it was typed in, and its source is nowhere
+                source = inspect.getsource(kind)
+        classes.append((kind.__module__, kind.__qualname__, source))
+    return sorted(classes)
 
 
 @lru_cache(maxsize=1)

@@ -34,6 +34,9 @@ _RUNS = 3
 _PACKAGES = {"openvino": ("openvino",), "onnx": ("onnxruntime", "onnx", "onnxscript")}
 """What the optional engines need."""
 
+_LASTING = (MissingExtraError, ImportError, AttributeError, TypeError)
+"""What is raised where a package, or a part of it, is not there, or is another than the one expected."""
+
 
 def choose(
     model: MPRNet, precision: Precision, open_engine: Callable[[str, str], Backend], notice: Callable[[str], None]
@@ -42,8 +45,8 @@ def choose(
 
     torch is taken without measuring where no other engine is installed, or where channel attention averages over local
     windows, which others would have to be converted for at every size. ONNX Runtime, which takes the longest to
-    convert for, is a candidate only where OpenVINO is missing. The choice is remembered unless an engine failed that is
-    installed; where all fail, it is torch, whose own error then shows.
+    convert for, is a candidate only where OpenVINO is missing. The choice is remembered unless an engine failed that
+    may work another time; where all fail, it is torch, whose own error then shows.
 
     Args:
         model: the network.
@@ -72,11 +75,11 @@ def choose(
     for name, one in candidates:
         try:
             seconds[name, one] = _time(open_engine(name, one), model.config.in_channels)
-        except (MissingExtraError, OSError, RuntimeError) as error:
+        except Exception as error:  # noqa: BLE001 Each raises what it likes, of classes of its own, too: others go on.
             *_, reason = [type(error).__name__, *str(error).strip().splitlines()]
             notice(f"{name} does not work here: {reason}")
             # A package that cannot be loaded stays so; a full disk or too little memory may be gone the next time.
-            is_final = is_final and isinstance(error, MissingExtraError)
+            is_final = is_final and isinstance(error, _LASTING)
     best = min(seconds, key=seconds.__getitem__, default=candidates[0])
     if is_final:
         _remember(key, best)

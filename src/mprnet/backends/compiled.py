@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import importlib.util
 import os
 import shutil
 import sys
@@ -30,11 +31,11 @@ _MOST_VARIANTS = 64
 """How many compiled forms of the network torch keeps, of all sizes, precisions and stages; by itself, 8."""
 
 _COMPILERS = {"win32": "cl", "darwin": "clang++"}
-"""What torch calls where `CXX` names nothing, by system; g++ elsewhere."""
+"""What torch calls for processors where `CXX` names nothing, by system; g++ elsewhere."""
 
 
 def prepare_compiler(device: torch.device, asked: str, otherwise: str) -> None:
-    """Look for what torch compiles with on a processor, and have compiled code kept in our cache.
+    """Look for what torch compiles with, and have compiled code kept in our cache.
 
     Args:
         device: to compile for.
@@ -42,18 +43,36 @@ def prepare_compiler(device: torch.device, asked: str, otherwise: str) -> None:
         otherwise: what does without, for the message.
 
     Raises:
-        ConfigError: the C++ compiler that torch would call is not there, and the device is a processor.
+        ConfigError: what torch would call is not there: for a processor a C++ compiler, for a GPU of CUDA Triton, and
+            the C compiler that Triton calls.
     """
-    wanted = os.environ.get("CXX") or _COMPILERS.get(sys.platform, "g++")
-    if device.type == "cpu" and shutil.which(wanted) is None:
-        raise ConfigError(
-            f"{asked}, which needs the C++ compiler {wanted}, and it is not there; expected it, another one in the "
-            f"environment variable CXX, or {otherwise}"
-        )
+    if lacking := _lacking(device):
+        raise ConfigError(f"{asked}, which needs {lacking}, or {otherwise}")
     # Where torch looks for code that it compiled in earlier runs; whoever has set it knows better.
     ours = compiled_dir()
     if os.environ.setdefault(_VARIABLE, str(ours)) == str(ours):
         prune_compiled(LARGEST_BYTES)
+
+
+def _lacking(device: torch.device) -> str:
+    """Return in words what torch would compile with and is not there, and what is expected; else nothing."""
+    if device.type == "cpu":
+        named, language, compilers = "CXX", "C++", [_COMPILERS.get(sys.platform, "g++")]
+    elif device.type != "cuda":
+        return ""
+    elif importlib.util.find_spec("triton") is None:
+        return "Triton, and it is not installed; expected it"
+    elif sys.platform == "win32":  # there Triton brings its own
+        return ""
+    else:
+        named, language, compilers = "CC", "C", ["gcc", "clang"]
+    wanted = [chosen] if (chosen := os.environ.get(named)) else compilers
+    if any(map(shutil.which, wanted)):
+        return ""
+    return (
+        f"the {language} compiler {' or '.join(wanted)}, and it is not there; expected it, another one in the "
+        f"environment variable {named}"
+    )
 
 
 def many_variants() -> contextlib.AbstractContextManager[None]:
@@ -66,8 +85,8 @@ class CompiledBackend:
     """A network compiled by torch, on a processor or a GPU; the first picture of a size waits for it, minutes at first.
 
     On a processor one compilation serves the first size, a second one all further ones, or with local pooling each size
-    has its own. On a GPU, too, each has its own, recorded as a CUDA graph, since there the time between operations
-    counts. Where there are more than torch keeps, the others run uncompiled.
+    has its own. On a GPU, too, each has its own, from torch 2.13 on recorded as a CUDA graph, since there the time
+    between operations counts. Where there are more than torch keeps, the others run uncompiled.
     """
 
     name = "compile"
@@ -81,7 +100,9 @@ class CompiledBackend:
         )
         with _quiet():
             if device.type == "cuda":
-                self._network = torch.compile(network, mode="reduce-overhead", dynamic=False)
+                # Before 2.13 torch knew its CUDA graphs only in the thread that had made the first (its issue 123177).
+                mode = "reduce-overhead" if torch.__version__ >= "2.13" else None
+                self._network = torch.compile(network, mode=mode, dynamic=False)
             else:
                 # Where local windows are a function of the size, torch takes for ever to think of all sizes at once.
                 dynamic = False if is_local(model) else None

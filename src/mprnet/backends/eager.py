@@ -44,16 +44,22 @@ class TorchBackend:
         self._memory_format = torch.channels_last
         # Folded in 32 bits: products of weights that were rounded before would be rounded twice.
         # On the processor, since folding takes 64 bits, which not every device has.
-        network = fold(copy.deepcopy(model).to("cpu", torch.float32)).to(device, dtype)
+        network = fold(copy.deepcopy(model).to("cpu", torch.float32))
+        is_gated = device.type == "cpu" and all(
+            _is_gated(part) for part in network.modules() if isinstance(part, FoldedCAB)
+        )
+        network.to(device, dtype)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if device.type == "cpu":
             if dtype == torch.float32 and model.config.orsnet_width >= WINOGRAD_WIDTH and _has_winograd():
                 self._memory_format = torch.contiguous_format
-                _replace(network, FoldedCAB, WinogradCAB)
+                if is_gated:
+                    _replace(network, FoldedCAB, WinogradCAB)
                 _replace(network, Convolution, WinogradConvolution)
             elif _has_packed(dtype):
-                _mark_consumers(network)
-                _replace(network, FoldedCAB, PackedCAB)
+                if is_gated:
+                    _mark_consumers(network)
+                    _replace(network, FoldedCAB, PackedCAB)
                 _replace(network, Convolution, PackedConvolution)
         self._network = network
 
@@ -168,6 +174,23 @@ class Gates(nn.Module):
     def forward(self, mean: Tensor) -> Tensor:
         """Return a gate a channel, `(B, C)`, of `(B, C)`."""
         return torch.sigmoid(F.linear(F.relu(F.linear(mean, *self.squeeze)), *self.excite))
+
+
+@torch.inference_mode()
+def _is_gated(cab: FoldedCAB) -> bool:
+    """Tell whether the channel attention of a CAB, in float32, is what `Gates` computes; a changed one is not."""
+    channels = len(cab.conv2.weight)
+    wave = torch.arange(2 * channels * 6, dtype=torch.float32, device="cpu").sin()
+    residual, identity = wave.view(2, 1, channels, 2, 3)
+    try:
+        if cab.attention.window is not None:  # then it computes itself
+            return True
+        with torch.autocast("cpu", enabled=False):
+            expected = residual * Gates(cab.attention)(residual.mean((2, 3)))[..., None, None] + identity
+            attended = cab.attention(residual.clone(), identity)
+        return torch.allclose(attended, expected, rtol=0, atol=1e-4, equal_nan=True)
+    except (AttributeError, RuntimeError, TypeError):  # its layers are others
+        return False
 
 
 class WinogradCAB(nn.Module):

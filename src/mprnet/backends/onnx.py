@@ -153,11 +153,11 @@ def to_onnx(program: ExportedProgram, outputs: Sequence[str]) -> torch.onnx.ONNX
 
 def _check_exporter() -> None:
     if None in map(importlib.util.find_spec, ("onnx", "onnxscript")):
-        raise MissingExtraError("ONNX needs packages that are not installed; pip install 'mprnet[onnx]'")
+        raise MissingExtraError('ONNX needs packages that are not installed; pip install "mprnet[onnx]"')
 
 
 def _runtime() -> Any:
     try:
         return importlib.import_module("onnxruntime")
     except ImportError as error:
-        raise MissingExtraError("ONNX Runtime is not installed; pip install 'mprnet[onnx]'") from error
+        raise MissingExtraError('ONNX Runtime is not installed; pip install "mprnet[onnx]"') from error

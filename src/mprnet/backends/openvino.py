@@ -243,7 +243,7 @@ def _openvino() -> Any:
     try:
         return importlib.import_module("openvino")
     except ImportError as error:
-        raise MissingExtraError("OpenVINO is not installed; pip install 'mprnet[openvino]'") from error
+        raise MissingExtraError('OpenVINO is not installed; pip install "mprnet[openvino]"') from error
 
 
 def _pixels(shape: tuple[int, ...]) -> int:

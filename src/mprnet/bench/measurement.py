@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import platform
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,6 +14,7 @@ import psutil
 import torch
 
 from mprnet import __version__
+from mprnet.backends.cache import version_of
 from mprnet.backends.choice import processor
 from mprnet.bench.engines import Engine
 from mprnet.bench.memory import Alone, peak_memory
@@ -25,7 +26,7 @@ from mprnet.evaluation.folders import pair_pictures, read_pixels
 from mprnet.evaluation.metrics import rgb_psnr
 from mprnet.imaging import crop, pad_to_multiple, to_pixels, to_tensor
 from mprnet.network import SIZE_MULTIPLE, MPRNet, preset, stage_costs
-from mprnet.restoration.memory import OutOfMemory, fits, free_bytes, watched
+from mprnet.restoration.memory import OutOfMemory, fitting, free_bytes, watched
 from mprnet.weights import find_weights
 
 if TYPE_CHECKING:
@@ -174,9 +175,15 @@ class _Run:
         self, network: _Network, engines: Sequence[Engine], size_hw: tuple[int, int], batch: int
     ) -> list[_Entrant]:
         """Time all engines in turn on pictures of one size, then ask each for its memory."""
-        random = torch.Generator().manual_seed(0)
         shape = (batch, network.model.config.in_channels, *size_hw)
-        degraded = torch.rand(shape, generator=random).to(self._device)
+        try:
+            degraded = _pictures(shape, self._device)
+        except OutOfMemory as failure:
+            height, width = size_hw
+            what = f"{network.name} {width}×{height}, {batch} at a time"
+            self._skipped.append(Skipped(what, _first_line(failure)))
+            self._done += sum(self._costs[network.name, size_hw, batch][engine.stage] for engine in engines)
+            return []
         costs = self._costs[network.name, size_hw, batch]
         parts = 1 + self._plan.runs + self._plan.memory
         present = []
@@ -258,11 +265,21 @@ class _Run:
         self._done += work
 
 
+def _pictures(shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Draw pictures, where the memory suffices."""
+    needed = 4 * math.prod(shape)
+    for place in {torch.device("cpu"), device}:
+        if not fitting(free := free_bytes(place), needed):
+            raise OutOfMemory(f"needs {needed / 1e9:.1f} GB for the pictures, and of the {free / 1e9:.1f} GB free half")
+    with watched():
+        return torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(device)
+
+
 def _prepared(engine: Engine, degraded: Tensor) -> float:
     """Prepare an engine for pictures of this size, where the memory suffices, and return what the first run took."""
     needed = engine.backend.bytes_per_pixel(engine.stage) * degraded.numel() // degraded.shape[1]
     free = free_bytes(engine.device)
-    if not fits(free, needed):
+    if not fitting(free, needed):
         raise OutOfMemory(f"needs about {needed / 1e9:.1f} GB of memory, and of the {free / 1e9:.1f} GB free half")
     with watched():
         return engine.prepare(degraded)
@@ -315,9 +332,4 @@ def _machine(device: torch.device) -> dict[str, str]:
     machine["memory"] = f"{psutil.virtual_memory().total / 2**30:.0f} GiB"
     machine["system"] = platform.platform(terse=True)
     machine["mprnet"] = __version__
-    for library in _LIBRARIES:
-        try:
-            machine[library] = version(library)
-        except PackageNotFoundError:
-            continue
-    return machine
+    return machine | {library: number for library in _LIBRARIES if (number := version_of(library))}

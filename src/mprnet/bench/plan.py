@@ -76,7 +76,10 @@ class Plan:
         for height, width in self.sizes_hw:
             if min(height, width) < 1 or height % SIZE_MULTIPLE or width % SIZE_MULTIPLE:
                 raise ConfigError(f"size is {width}×{height}; expected multiples of {SIZE_MULTIPLE} above 0")
-        for name, least in (("runs", self.runs), ("batch", min(self.batches, default=1))):
+        for name in ("presets", "stages", "sizes_hw", "batches"):
+            if not getattr(self, name):
+                raise ConfigError(f"{name} is empty; expected at least one")
+        for name, least in (("runs", self.runs), ("batch", min(self.batches))):
             if least < 1:
                 raise ConfigError(f"{name} is {least}; expected at least 1")
         _check("stage", self.stages, (1, 2, 3))

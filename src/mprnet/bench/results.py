@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import statistics
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -135,7 +136,9 @@ class Bench:
             "lines": [self._entries(line) for line in self.lines],
             "skipped": [skipped._asdict() for skipped in self.skipped],
         }
-        return json.dumps(report, indent=2, ensure_ascii=False)
+        # JSON has no infinity, which a change is where one engine gives the target itself; this is read as one.
+        text = json.dumps(report, indent=2, ensure_ascii=False)
+        return re.sub(r'(": -?)Infinity(,?)$', r"\g<1>1e999\2", text, flags=re.MULTILINE)
 
     def _entries(self, line: Line) -> dict[str, Any]:
         entries = line.case._asdict() | dataclasses.asdict(line)

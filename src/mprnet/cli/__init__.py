@@ -61,7 +61,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     settle()
     try:
-        app()
+        app(windows_expand_args=False)  # there, too, names and patterns come as they were given
     except (MPRNetError, OSError) as error:  # such as a full disk
         typer.echo(f"mprnet: {plain(str(error))}", err=True)
         sys.exit(1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from mprnet.cli.terminal import plain
 from mprnet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ _NOTES = {
     "×": "times as fast as the straightforward way: eager, fp32, all stages, each patch by itself",
     "of share": "an early exit's part of the time over its part of the operations",
     "GFLOP/s": "of the network as it is written; engines may compute the same with fewer operations",
-    "memory": "the most that a process held which did this alone, torch and the engine included",
+    "memory": "the most that a process held which did this alone, torch and the engine included; on a GPU, what torch "
+    "held there",
     "PSNR": "gained or lost against the straightforward way",
 }
 """What the headings of the table mean."""
@@ -179,7 +181,7 @@ def _show(bench: Bench) -> None:
         else:
             for line in lines:
                 figures = ", ".join(f"{cell.text}{cell.unit}" for cell in _cells(bench, line) if cell.text)
-                typer.echo(f"{line.case}: {figures}")
+                typer.echo(plain(f"{line.case}: {figures}"))
     if bench.lines and console.is_terminal:
         shown = {cell.heading for line in bench.lines for cell in _cells(bench, line) if cell.text}
         notes = Table.grid(padding=(0, 2))
@@ -191,7 +193,7 @@ def _show(bench: Bench) -> None:
         peaks = ", ".join(f"{precision} {peak / 1e9:,.0f} GFLOP/s" for precision, peak in bench.peaks.items())
         typer.echo(f"peak, measured here: {peaks}")
     for skipped in bench.skipped:
-        typer.echo(f"not measured: {skipped.what}: {skipped.reason}")
+        typer.echo(plain(f"not measured: {skipped.what}: {skipped.reason}"))
 
 
 class _Cell(NamedTuple):
@@ -224,13 +226,15 @@ def _digits(number: float) -> str:
 
 def _table(bench: Bench, lines: Sequence[Line]) -> Table:
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     from mprnet.bench import STRAIGHTFORWARD
 
     case = lines[0].case
     batch = f", {case.batch} at a time" if case.batch > 1 else ""
-    title = f"{case.network} at {case.size_hw[1]}×{case.size_hw[0]}{batch}, medians of {len(lines[0].seconds)} runs"
+    where = f"{case.size_hw[1]}×{case.size_hw[0]}{batch}"
+    title = f"{escape(plain(case.network))} at {where}, medians of {len(lines[0].seconds)} runs"
     table = Table("engine", box=box.SIMPLE_HEAD, title=title, title_justify="left", collapse_padding=True)
     table.add_column("stage", justify="right")
     rows = [_cells(bench, line) for line in lines]

@@ -14,6 +14,7 @@ from mprnet.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mprnet.datasets.benchmarks import Benchmark
     from mprnet.evaluation.benchmark import Method, Run
     from mprnet.evaluation.results import Results
 
@@ -56,6 +57,22 @@ def evaluate(
         ),
     ] = None,
     weights: options.Weights = None,
+    restored: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Measure what another program has made of the set: pictures named as in the results, or lying as in "
+            "ROOT, with any ending.",
+        ),
+    ] = None,
+    trained_on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,…",
+            help="What the network has learned from, where its file does not say it, for the paper's tables: gopro, "
+            "realblur-j, and so on.",
+        ),
+    ] = None,
     stage: Annotated[str, typer.Option(metavar="1|2|3|all", help="Which stages to measure.")] = "all",
     local: options.Local = None,
     ensemble: options.Ensemble = False,
@@ -120,24 +137,37 @@ def evaluate(
     from rich.markup import escape
     from rich.progress import Progress
 
-    from mprnet.evaluation.averages import shared_work
-    from mprnet.evaluation.benchmark import Watch, evaluate_all
+    from mprnet.evaluation.benchmark import Run, Watch, evaluate_all
+    from mprnet.evaluation.processes import shared_work
     from mprnet.evaluation.report import REPORT, examples_of, write_report
+    from mprnet.evaluation.restored import restored_method
 
     sigmas = _sigmas(noise) if noise is not None else []
     methods = method or ["mprnet"]
     modes = _Modes("auto" if local is None else local, ensemble, scales, backend, precision, device, tile_px)
-    if "mprnet" not in methods and (weights or stage != "all" or modes != _Modes()):
+    if restored and (method or sigmas):
+        raise ConfigError("--restored is measured instead of a method, on a test set; expected no --method, no --noise")
+    if ("mprnet" not in methods or restored) and (weights or stage != "all" or modes != _Modes()):
         raise ConfigError("there are options for the network; expected --method mprnet among the methods, or none")
+    if trained_on and "mprnet" not in methods:
+        raise ConfigError("--trained-on is for what has learned; leave it out")
+    if stage not in ("1", "2", "3", "all"):
+        raise ConfigError(f"--stage is {stage!r}; expected 1, 2, 3 or all")
     if not sigmas and (seed or blind):
         raise ConfigError("--seed and --blind are for --noise, which is not given; leave them out")
     if partial and (sigmas or dataset == "pairs"):
         raise ConfigError("--partial is for published test sets; leave it out")
     with shared_work() as processes:
-        runs = _runs(data, task, dataset, sigmas, methods, weights, stage, protocol, partial, seed, blind, modes)
+        benchmarks = _benchmarks(data, task, dataset, sigmas, protocol, partial, seed)
+        if restored:
+            runs = [Run(benchmarks[0], restored_method(restored, benchmarks[0], trained_on=trained_on))]
+        else:
+            network = _network(weights, benchmarks[0].task, stage, trained_on, modes) if "mprnet" in methods else None
+            runs = _runs(benchmarks, sigmas, methods, network, seed, blind)
         if picture:
             runs = [run._replace(benchmark=run.benchmark.only(picture)) for run in runs]
         name = runs[0].benchmark.name
+        methods = [runs[0].method.name] if restored else methods
         folder = report or Path("evaluation") / f"{name}-{'-'.join(methods)}"
         console = Console(stderr=True)
         bar = Progress(console=console, transient=True, disable=not (console.is_terminal and processes.is_first))
@@ -159,6 +189,8 @@ def evaluate(
             for results in found:
                 if results.in_tiles and tile_px is None:
                     notice(f"{results.label}: {results.in_tiles}, not whole, by size or for want of memory")
+            if restored and runs[0].benchmark.protocol == "sidd":
+                notice("sidd measures what was not rounded: pictures of 8 bits lose about 0.05 dB at 40 dB")
             if any(results.images for results in found):
                 command = shlex.join(["mprnet", *sys.argv[1:]])
                 write_report(folder / REPORT, found, examples_of(runs, found), command=command)
@@ -176,29 +208,21 @@ def _sigmas(noise: str) -> list[float]:
         raise ConfigError(f"--noise is {noise!r}; expected standard deviations such as 10,20,40") from None
 
 
-def _runs(
+def _benchmarks(
     data: Path,
     task: str | None,
     dataset: str | None,
     sigmas: list[float],
-    methods: list[str],
-    weights: str | None,
-    stage: str,
     protocol: str | None,
     partial: bool,
     seed: int,
-    blind: bool,
-    modes: _Modes,
-) -> list[Run]:
-    """Find the test set and the methods; what does not go together is said here."""
+) -> list[Benchmark]:
+    """Find the test set, one for each strength of noise; what does not go together is said here."""
     from mprnet.datasets.benchmarks import BENCHMARKS, open_benchmark
-    from mprnet.evaluation.benchmark import Run, baseline_method
     from mprnet.evaluation.own_sets import noisy_set, paired_set
     from mprnet.evaluation.protocols import get_protocol
     from mprnet.network import TASKS
 
-    if stage not in ("1", "2", "3", "all"):
-        raise ConfigError(f"--stage is {stage!r}; expected 1, 2, 3 or all")
     if task is not None and task not in TASKS:
         raise ConfigError(f"--task is {task!r}; expected one of {', '.join(TASKS)}")
     if protocol is not None:
@@ -206,20 +230,32 @@ def _runs(
     if sigmas:
         if dataset is not None or task not in (None, "denoise"):
             raise ConfigError("--noise makes a test set of its own; expected --task denoise and no --dataset")
-        benchmarks = [noisy_set(data, sigma, seed=seed, protocol=protocol) for sigma in sigmas]
-    elif dataset == "pairs":
+        return [noisy_set(data, sigma, seed=seed, protocol=protocol) for sigma in sigmas]
+    if dataset == "pairs":
         if task is None:
             raise ConfigError(f"nothing says what to undo in the pairs; give --task {options.TASKS}")
-        benchmarks = [paired_set(data, task, protocol)]
-    elif dataset is None:
+        return [paired_set(data, task, protocol)]
+    if dataset is None:
         raise ConfigError(f"nothing says what to measure; give --noise, or --dataset {', '.join(BENCHMARKS)} or pairs")
-    else:
-        if protocol is not None:
-            raise ConfigError(f"{dataset} is measured in one way only; expected no --protocol, or --dataset pairs")
-        benchmarks = [open_benchmark(dataset, data, allow_partial=partial)]
-        if task not in (None, benchmarks[0].task):
-            raise ConfigError(f"{dataset} is for {benchmarks[0].task}; got --task {task}")
-    network = _network(weights, benchmarks[0].task, stage, modes) if "mprnet" in methods else None
+    if protocol is not None:
+        raise ConfigError(f"{dataset} is measured in one way only; expected no --protocol, or --dataset pairs")
+    benchmark = open_benchmark(dataset, data, allow_partial=partial)
+    if task not in (None, benchmark.task):
+        raise ConfigError(f"{dataset} is for {benchmark.task}; got --task {task}")
+    return [benchmark]
+
+
+def _runs(
+    benchmarks: list[Benchmark],
+    sigmas: list[float],
+    methods: list[str],
+    network: Method | None,
+    seed: int,
+    blind: bool,
+) -> list[Run]:
+    """Pair every method with every test set."""
+    from mprnet.evaluation.benchmark import Run, baseline_method
+
     strengths: Sequence[float | None] = sigmas or [None]
     runs = []
     for name in methods:
@@ -230,14 +266,13 @@ def _runs(
     return runs
 
 
-def _network(weights: str | None, task: str, stage: str, modes: _Modes) -> Method:
+def _network(weights: str | None, task: str, stage: str, trained_on: str | None, modes: _Modes) -> Method:
     from mprnet.evaluation.benchmark import network_method
     from mprnet.restoration import Restorer
-    from mprnet.weights import find_weights
 
     name = weights or task
     restorer = Restorer.from_pretrained(name, task=task, notice=notice, **modes._asdict())  # checked there
-    return network_method(restorer, find_weights(name), stage=None if stage == "all" else int(stage))
+    return network_method(restorer, name, stage=None if stage == "all" else int(stage), trained_on=trained_on)
 
 
 def _print(found: Sequence[Results]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mprnet.cli.terminal import plain
+from mprnet.cli.terminal import notice, plain
 
 
 def metrics(
@@ -54,6 +54,11 @@ def metrics(
         for name, one in scores.images.items():
             table.add_row(Text(plain(name)), f"{one.psnr:.3f}", f"{one.ssim:.5f}")
         Console().print(table)
+    if scores.rounded and scores.protocol.rounding == "none":
+        notice(
+            f"{len(scores.rounded)} of {measured} have 8 bits, and {scores.protocol.name} measures what was not "
+            "rounded: this costs about 0.05 dB at 40 dB, and less below"
+        )
     if scores.identical:
         typer.echo(
             f"{len(scores.identical)} of {measured} measured as identical to their targets, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
@@ -203,6 +204,9 @@ def restore(
     counts = {"restored": report.restored, "skipped": report.skipped, "failed": report.failures}
     if report.skipped or len(report.restored) + len(report.failures) > 1:
         typer.echo(", ".join(f"{len(those)} {name}" for name, those in counts.items() if those or name != "skipped"))
+    if report.left_out:
+        kinds = Counter(each.kind for each in report.left_out)
+        notice(f"left out: {', '.join(f'{count} {kind}' for kind, count in kinds.most_common())}")
     if report.failures:
         raise typer.Exit(1)
 

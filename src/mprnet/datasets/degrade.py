@@ -81,7 +81,12 @@ def _degrade_file(path: Path, pair: FolderPair, degradation: Degradation, seed: 
     for side in (pair.degraded, pair.target):
         check_target(side, overwrite)
     picture = read_rgb_picture(path)
-    degraded = degrade_picture(picture.to_tensor(), degradation, seed, pair.name)
+    try:
+        degraded = degrade_picture(picture.to_tensor(), degradation, seed, pair.name)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):
+            raise ImageError(f"{path} does not fit into memory with what is drawn for it") from error
+        raise
     for side in (pair.degraded, pair.target):
         try:
             side.parent.mkdir(parents=True, exist_ok=True)

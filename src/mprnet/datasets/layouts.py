@@ -214,9 +214,13 @@ class SetSpec:
         title: the name in the paper, where it has one there.
         task: derain, deblur or denoise.
         expected_count: the items of the complete set (Table 1, Section 4.1).
+        published_count: the items of the copy that the paper's authors publish, where they are fewer; it is taken, too.
         folders: names that the set's folder commonly has.
         splits: names that the folder of this part of the set commonly has.
         layouts: how it may lie there.
+        lists: layouts that name the set; they are looked for first, in every place.
+        shared_folders: names of folders that hold another set of as many items, too. Where a set has some, `layouts`
+            are looked for only in a folder of its own name, and in the one that is given.
     """
 
     title: str
@@ -225,6 +229,13 @@ class SetSpec:
     folders: tuple[str, ...]
     splits: tuple[str, ...]
     layouts: tuple[Layout, ...]
+    lists: tuple[Layout, ...] = ()
+    shared_folders: tuple[str, ...] = ()
+    published_count: int | None = None
+
+    def complete_count(self, items: Sequence[Item]) -> int:
+        """Return the items of the complete set: of its published copy where these are as many, else the paper's."""
+        return len(items) if len(items) == self.published_count else self.expected_count
 
     def find(self, root: Path, *, allow_partial: bool = False, inside: bool = True) -> Sequence[Item]:
         """Find the set in or below a folder.
@@ -240,36 +251,48 @@ class SetSpec:
         """
         if not root.is_dir():
             raise DataError(f"{root} is not a folder; expected one that holds {self.title}")
-        both = itertools.product(self.folders, self.splits)
+        folders = (*self.folders, *self.shared_folders)
+        both = itertools.product(folders, self.splits)
         names = [path for name, split in both for path in (f"{name}/{split}", f"{split}/{name}")]
-        names += [*self.folders, *(self.splits if inside else ())]
+        names += [*folders, *(self.splits if inside else ())]
         places = [root / name for name in names if (root / name).is_dir()] + [root] * inside
         problems = []
-        for place in places:
-            for layout in self.layouts:
-                try:
-                    items = layout.find(place)
-                except NearMissError as error:
-                    problems.append(error)
-                    continue
-                if items:
-                    self._check(place, items, allow_partial)
-                    return items
+        for place, layout in (
+            *itertools.product(places, self.lists),
+            *itertools.product([place for place in places if self._is_own(place, root)], self.layouts),
+        ):
+            try:
+                items = layout.find(place)
+            except NearMissError as error:
+                problems.append(error)
+                continue
+            if items:
+                self._check(place, items, allow_partial)
+                return items
         if problems:
             raise problems[0]
         raise SetNotFoundError(
-            f"{self.title} was not found in {root}; expected it there, or in its folder {' or '.join(self.folders)}, "
-            f"as {self.layouts[0]}, or in another layout of docs/datasets.md"
+            f"{self.title} was not found in {root}; expected it there, or in its folder {' or '.join(folders)}, "
+            f"as {(*self.lists, *self.layouts)[0]}, or in another layout of docs/datasets.md"
         )
+
+    def _is_own(self, place: Path, root: Path) -> bool:
+        names = (root.resolve().name, *place.relative_to(root).parts)
+        return not self.shared_folders or place == root or any(name in self.folders for name in names)
 
     def _check(self, place: Path, items: Sequence[Item], allow_partial: bool) -> None:
         name, times = Counter(item.name for item in items).most_common(1)[0]
         if times > 1:
             raise DataError(f"{place} holds {times} pictures that go by the name {name!r}; expected one")
-        if len(items) != self.expected_count and not allow_partial:
+        if len(items) != self.complete_count(items) and not allow_partial:
+            copy = f" (its published copy {self.published_count})" if self.published_count else ""
             raise DataError(
-                f"{place} holds {len(items)} pictures, but {self.title} has {self.expected_count}; "
-                "complete the set, or allow a partial one (--partial)"
+                f"{place} holds {len(items)} pictures, but {self.title} has {self.expected_count}{copy}; "
+                + (
+                    "complete the set, or allow a partial one (--partial)"
+                    if len(items) < self.expected_count
+                    else "pictures of another part, training or test, may be among them; --partial takes them all"
+                )
             )
 
 
@@ -279,15 +302,15 @@ class PictureSet:
 
     Attributes:
         name: its key in the table, or the folder's name.
-        task: derain, deblur or denoise; empty where nobody said it.
+        task: derain, deblur or denoise.
         items: its pictures, sorted by name.
-        expected_count: the items of the complete set; None for a folder that is no published set.
+        expected_count: the items of the complete set.
     """
 
     name: str
     task: str
     items: Sequence[Item]
-    expected_count: int | None
+    expected_count: int
 
 
 def match(place: Path, pattern: str) -> dict[tuple[str, ...], Path]:

@@ -133,7 +133,7 @@ def _scipy() -> ModuleType:
     try:
         import scipy.io  # type: ignore[import-untyped]
     except ImportError as error:
-        raise MissingExtraError("MATLAB files need SciPy: pip install 'mprnet[evaluate]'") from error
+        raise MissingExtraError('MATLAB files need SciPy: pip install "mprnet[evaluate]"') from error
     module: ModuleType = scipy.io
     return module
 
@@ -142,6 +142,6 @@ def _h5py() -> ModuleType:
     try:
         import h5py  # type: ignore[import-untyped]
     except ImportError as error:
-        raise MissingExtraError("MATLAB v7.3 files need h5py: pip install 'mprnet[evaluate]'") from error
+        raise MissingExtraError('MATLAB v7.3 files need h5py: pip install "mprnet[evaluate]"') from error
     module: ModuleType = h5py
     return module

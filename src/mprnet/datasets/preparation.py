@@ -27,7 +27,7 @@ from mprnet.datasets.folders import INPUT, TARGET, read_rgb
 from mprnet.datasets.layouts import FileItem, HalvesItem, Item
 from mprnet.datasets.training_sets import open_training_set
 from mprnet.errors import ConfigError, DataError, ImageError, MissingExtraError
-from mprnet.files import written_whole
+from mprnet.files import remove_unfinished, written_whole
 from mprnet.imaging import write_image
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def prepare(
         out: the folder to make; it may hold what an earlier run with the same settings made of the same files.
         crops: how to cut; by default `DEFAULT_CROPS`.
         workers: processes that share the work.
-        allow_partial: take a set whose count differs from the paper's.
+        allow_partial: as for `open_training_set`.
         watch: called at the beginning and after every picture.
 
     Raises:
@@ -186,10 +186,7 @@ def prepare(
 
 
 def _begin(out: Path, settings: dict[str, Any]) -> dict[str, str]:
-    """Make the folders, or check that they are those of an earlier run; return what it finished and from which files.
-
-    The origin is empty where an earlier version did not note it.
-    """
+    """Make the folders, or check that they are those of an earlier run; return the origins that it noted."""
     log = out / LOG
     first = json.dumps(settings)
     try:
@@ -198,6 +195,8 @@ def _begin(out: Path, settings: dict[str, Any]) -> dict[str, str]:
             if not log.exists() and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
                 raise DataError(f"{folder} was not made by `mprnet prepare`; choose another output")
             folder.mkdir(parents=True, exist_ok=True)
+            remove_unfinished(folder)
+        remove_unfinished(out)
         if not log.exists():
             # Under its name only when the settings are in it.
             with written_whole(log) as unfinished:
@@ -210,13 +209,8 @@ def _begin(out: Path, settings: dict[str, Any]) -> dict[str, str]:
             os.truncate(log, log.stat().st_size - len(lines[-1]))
     except OSError as error:
         raise DataError(f"{out} cannot be prepared: {error.strerror}") from error
-    return dict(_finished(line.decode(errors="surrogateescape")) for line in lines[:-1])
-
-
-def _finished(line: str) -> tuple[str, str]:
-    """Return the name and the origin that a line of the log holds."""
-    name, tab, origin = line.rpartition("\t")
-    return (name, origin) if tab else (line, "")
+    finished = (line.decode(errors="surrogateescape").rpartition("\t") for line in lines[:-1])
+    return {name: origin for name, _, origin in finished}
 
 
 def _origin(item: Item) -> str:
@@ -240,7 +234,7 @@ def _check_origins(finished: dict[str, str], origins: dict[str, str], source: Pa
     for name, origin in finished.items():
         if name not in origins:
             what = f"{name}, which {source} has not"
-        elif origin not in ("", origins[name]):
+        elif origin != origins[name]:
             what = f"{name} made from another file than that of {source}, by its size or time"
         else:
             continue

@@ -46,8 +46,10 @@ def _realblur(kind: str) -> TrainingSpec:
         title=f"RealBlur-{kind}",
         task="deblur",
         expected_count=3_758,
-        folders=(f"RealBlur-{kind}", f"RealBlur_{kind}", "RealBlur"),
-        layouts=(ListFile(f"RealBlur_{kind}_train_list.txt"), *INPUT_TARGET),
+        folders=(f"RealBlur-{kind}", f"RealBlur_{kind}"),
+        layouts=INPUT_TARGET,
+        lists=(ListFile(f"RealBlur_{kind}_train_list.txt"),),
+        shared_folders=("RealBlur",),
     )
 
 
@@ -92,6 +94,8 @@ TRAINING_SETS: dict[str, TrainingSpec] = {
         title="Rain13K",
         task="derain",
         expected_count=sum(spec.expected_count for spec in RAIN_SETS.values()),
+        # One picture had a wrong size and was taken out (https://github.com/swz30/MPRNet/issues/74).
+        published_count=13_711,
         folders=("Rain13K",),
         layouts=INPUT_TARGET,
     ),
@@ -127,7 +131,7 @@ def open_training_set(name: str, root: Path | str, *, allow_partial: bool = Fals
     Args:
         name: a key of `TRAINING_SETS`.
         root: the folder of the set, or one that holds it under one of its common names.
-        allow_partial: take a set whose count differs from the paper's.
+        allow_partial: take a set whose count differs from the paper's and from that of the copy its authors publish.
 
     Raises:
         ConfigError: there is no such set.
@@ -137,7 +141,7 @@ def open_training_set(name: str, root: Path | str, *, allow_partial: bool = Fals
         raise ConfigError(f"unknown training set {name!r}; expected one of {', '.join(TRAINING_SETS)}")
     spec = TRAINING_SETS[name]
     items = spec.find(Path(root), allow_partial=allow_partial)
-    return PictureSet(name, spec.task, items, spec.expected_count)
+    return PictureSet(name, spec.task, items, spec.complete_count(items))
 
 
 def _renamed(item: Item, name: str) -> Item:

@@ -36,9 +36,9 @@ class MotionBlur:
         noise_sigma: standard deviation of the white noise added afterwards, of white = 1.
         jpeg_share: share of pictures that are then compressed.
         quality: JPEG quality of these.
-        exposures: how many positions of the path are averaged; `None` takes 2.4 a pixel of the box round the path where
-            the camera rolls, and one a pixel of what the roll adds in the corner farthest from its centre, 2.4 a pixel
-            of the largest box otherwise; at least 9.
+        exposures: how many positions of the path are averaged; `None` takes, where the camera rolls, the more of 2.4 a
+            pixel of the box round the path and one a pixel of that box and what the roll adds in the corner farthest
+            from its centre; otherwise 2.4 a pixel of the largest box; at least 9.
 
     Example:
         >>> grey = torch.full((1, 3, 24, 24), 0.5)

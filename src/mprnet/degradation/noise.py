@@ -94,7 +94,7 @@ class FilmGrain:
 
     def __post_init__(self) -> None:
         check_settings(self, "sigma")
-        check_settings(self, "size_px", lowest=1e-6)
+        check_settings(self, "size_px", lowest=1e-6, highest=_GRAIN_REACH / 2)
         check_settings(self, "fading", "jpeg_share", highest=1)
         check_settings(self, "quality", lowest=1, highest=100)
 
@@ -128,7 +128,7 @@ class CameraNoise:
         read: standard deviation of the noise in the dark.
         saturation: factor by which the colour matrix amplifies the difference to the mean of the colours.
         colour_spread_px: standard deviation of the Gaussian over which colour is averaged: next to nothing on crops of
-            SIDD, 2 pixels on those of PolyU.
+            SIDD, 2 pixels on those of PolyU. It is cut off after 10 pixels, so that 5 comes out as 4.5.
         colour_kept: the power to which the strength that fine noise loses in that average is given back: at 0 it is
             lost, at 1 coarse colour is as strong as fine colour would be.
         spread_px: standard deviation of the Gaussian that stands for the camera's smoothing; it is scaled so that
@@ -158,7 +158,9 @@ class CameraNoise:
     margin_px = 0
 
     def __post_init__(self) -> None:
-        check_settings(self, "gain", "read", "saturation", "colour_spread_px", "spread_px", lowest=1e-6)
+        check_settings(self, "gain", "read", "saturation", lowest=1e-6)
+        check_settings(self, "spread_px", lowest=1e-6, highest=_SMOOTHING_REACH / 2)
+        check_settings(self, "colour_spread_px", lowest=1e-6, highest=6)
         check_settings(self, "sharpening", "banding")
         check_settings(self, "colour_kept", "hot_pixels", highest=1)
         check_settings(self, "quality", lowest=1, highest=100)

@@ -39,7 +39,7 @@ class Rain:
         brightness: what the middle of a streak adds, of white = 1; each streak has 0.2 to 2.2 times this, and
             0.87 times on average.
         most_light: the most that all streaks together may add on average; dense rain is dimmed to it.
-        length_px: length of the streaks.
+        length_px: length of the streaks; on a picture that is lower, they lie over themselves.
         sigma_px: the profile across a streak is a Gaussian of this standard deviation.
         tilt_deg: largest direction from the vertical, to either side.
         crossing_deg: largest further tilt of a layer.

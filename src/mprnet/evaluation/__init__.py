@@ -10,13 +10,17 @@ from mprnet.evaluation.protocols import PROTOCOLS, Protocol, Score, score
 
 if TYPE_CHECKING:
     from mprnet.evaluation.benchmark import Method, Run, baseline_method, evaluate, evaluate_all, network_method
+    from mprnet.evaluation.journal import read_results
+    from mprnet.evaluation.markup import to_latex, to_markdown
     from mprnet.evaluation.own_sets import noisy_set, paired_set
     from mprnet.evaluation.report import examples_of, write_report
-    from mprnet.evaluation.results import Results, read_results
-    from mprnet.evaluation.standing import Standing, standings, to_markdown
+    from mprnet.evaluation.restored import restored_method
+    from mprnet.evaluation.results import Results
+    from mprnet.evaluation.standing import AblationStanding, Standing, ablations, standings
 
 __all__ = [
     "PROTOCOLS",
+    "AblationStanding",
     "FolderScores",
     "Method",
     "Protocol",
@@ -24,6 +28,7 @@ __all__ = [
     "Run",
     "Score",
     "Standing",
+    "ablations",
     "baseline_method",
     "evaluate",
     "evaluate_all",
@@ -32,9 +37,11 @@ __all__ = [
     "noisy_set",
     "paired_set",
     "read_results",
+    "restored_method",
     "score",
     "score_folders",
     "standings",
+    "to_latex",
     "to_markdown",
     "write_report",
 ]
@@ -43,8 +50,11 @@ _HOMES = {
     **dict.fromkeys(("Method", "Run", "baseline_method", "evaluate", "evaluate_all", "network_method"), "benchmark"),
     **dict.fromkeys(("noisy_set", "paired_set"), "own_sets"),
     **dict.fromkeys(("examples_of", "write_report"), "report"),
-    **dict.fromkeys(("Results", "read_results"), "results"),
-    **dict.fromkeys(("Standing", "standings", "to_markdown"), "standing"),
+    **dict.fromkeys(("AblationStanding", "Standing", "ablations", "standings"), "standing"),
+    **dict.fromkeys(("to_latex", "to_markdown"), "markup"),
+    "Results": "results",
+    "read_results": "journal",
+    "restored_method": "restored",
 }
 
 

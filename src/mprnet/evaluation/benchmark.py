@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import platform
+import re
 import time
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
@@ -15,22 +15,16 @@ import numpy as np
 import torch
 
 from mprnet import __version__
+from mprnet.backends.cache import version_of
+from mprnet.backends.choice import processor
 from mprnet.checkpoints import read_metadata
 from mprnet.errors import ConfigError, DataError, ImageError, MissingExtraError
-from mprnet.evaluation.averages import Processes
+from mprnet.evaluation.journal import Journal, check_for_several, forget, write_results
+from mprnet.evaluation.metrics import AlignmentError
+from mprnet.evaluation.processes import Processes
 from mprnet.evaluation.protocols import Score, get_protocol, score
-from mprnet.evaluation.results import (
-    INPUT,
-    TARGET,
-    Journal,
-    PictureResult,
-    Results,
-    StageResult,
-    check_for_several,
-    forget,
-    write_results,
-)
-from mprnet.evaluation.submission import forget_submission, keep_unscored, write_submission
+from mprnet.evaluation.results import INPUT, TARGET, PictureResult, Results, StageResult
+from mprnet.evaluation.submission import forget_submission, keep_unscored, still_kept, write_submission
 from mprnet.files import PathLike
 from mprnet.network import SIZE_MULTIPLE, stage_costs
 from mprnet.restoration.journal import sha256_of
@@ -46,7 +40,7 @@ if TYPE_CHECKING:
     from mprnet.restoration import Restorer
 
     Picture = NDArray[Any]
-    Restore = Callable[[Picture], Mapping[str, Picture]]
+    Restore = Callable[..., Mapping[str, Picture]]
 
 T = TypeVar("T")
 
@@ -62,8 +56,10 @@ class Method:
         name: `mprnet`, or that of a baseline.
         restore: takes `(H, W, 3)`, float32 in [0, 1]; returns a picture of this form for each of `outputs`.
         outputs: in order; the last one is the result.
-        facts: all that its pictures depend on, as JSON takes it, such as the hash of its weights.
+        facts: all that its pictures depend on, as JSON takes it, such as the hash of its weights or its settings.
+            Without any, nothing tells it from what it was before, and every run measures it anew.
         restorer: the network, where it is one.
+        takes_name: whether `restore` takes the picture's name as well, as what was restored elsewhere needs it.
     """
 
     name: str
@@ -71,6 +67,11 @@ class Method:
     outputs: tuple[str, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
     restorer: Restorer | None = None
+    takes_name: bool = False
+
+    def restored(self, degraded: Picture, name: str) -> Mapping[str, Picture]:
+        """Return what `restore` makes of the picture of this name."""
+        return self.restore(degraded, name) if self.takes_name else self.restore(degraded)
 
     @property
     def stages(self) -> tuple[int, ...]:
@@ -100,7 +101,9 @@ class Watch(NamedTuple):
     outcome: PictureResult | str
 
 
-def network_method(restorer: Restorer, weights: PathLike, *, stage: int | None = None) -> Method:
+def network_method(
+    restorer: Restorer, weights: PathLike, *, stage: int | None = None, trained_on: str | None = None
+) -> Method:
     """Measure a network.
 
     Args:
@@ -108,9 +111,10 @@ def network_method(restorer: Restorer, weights: PathLike, *, stage: int | None =
         weights: the file it was loaded from, or its shipped name; the file's hash is kept with the results.
         stage: 1, 2 or 3, the one stage to measure, later ones not being computed; without it all, at one scale from one
             pass.
+        trained_on: the sets that the weights learned from, separated by commas, where their file does not say it.
 
     Raises:
-        ConfigError: there is no such stage.
+        ConfigError: there is no such stage, or the file of the weights says that they were trained on something else.
         CheckpointError: the weights cannot be read.
     """
     if stage not in (None, 1, 2, 3):
@@ -126,24 +130,32 @@ def network_method(restorer: Restorer, weights: PathLike, *, stage: int | None =
 
     weights = find_weights(weights)
     metadata = read_metadata(weights)
+    says, trained_on = metadata.get("trained_on", ""), ", ".join(re.split(r"\s*,\s*", trained_on or ""))
+    if "unknown" in says.split(", "):  # of weights that training began with
+        says = trained_on or says
+    if says and trained_on not in ("", says):
+        raise ConfigError(f"{weights} says that it was trained on {says}; got {trained_on}")
+    of_run = weights.stem in ("best", "last")  # the same in every folder of a run, which then tells them apart
     facts: dict[str, Any] = {
-        "weights": weights.name,
+        "weights": f"{weights.resolve().parent.name}/{weights.stem}" if of_run else weights.name,
         "sha256": sha256_of(weights),
         "config": restorer.model.config.entries(),
         "task": metadata.get("task", ""),
-        **({"trained_on": on} if (on := metadata.get("trained_on")) else {}),  # older files do not say it
+        "trained_on": says or trained_on,
         "tile_px": restorer.tile_px,
         "overlap_px": restorer.overlap_px,
         "max_whole_px": restorer.max_whole_px,
         "local": restorer.is_local,
         "crop_px": restorer.crop_px,
         "ensemble": restorer.ensemble,
-        **({"scales": restorer.scales} if restorer.scales > 1 else {}),  # older results know of one alone
+        "scales": restorer.scales,
         "backend": restorer.backend.name,
         "precision": restorer.backend.precision,
     }
-    if restorer.backend.precision == "int8":  # a network of its own, which may be quantized anew
-        facts["quantized_sha256"] = [sha256_of(weights.with_suffix(f".int8.{part}")) for part in ("xml", "bin")]
+    if restorer.ensemble:
+        facts["upright"] = restorer.upright
+    if restorer.int8 and restorer.backend.precision == "int8":  # a network of its own, which may be quantized anew
+        facts["quantized_sha256"] = [sha256_of(restorer.int8.with_suffix(ending)) for ending in (".xml", ".bin")]
     return Method("mprnet", restore, tuple(f"stage{number}" for number in stages), facts, restorer)
 
 
@@ -229,8 +241,9 @@ def evaluate(
 
     Args:
         run: the test set and the method.
-        folder: where a journal is kept, from which a run of the same settings goes on after an interruption, and at
-            the end `results.json` and `results.csv`; it is made where it is missing. Without one, nothing is written.
+        folder: where a journal is kept, from which a run of the same settings goes on after an interruption, unless
+            its method has no facts, and at the end `results.json` and `results.csv`; it is made where it is missing.
+            Without one, nothing is written.
         limit: measure only the first so many pictures.
         overwrite: forget what earlier runs left in `folder`.
         processes: who shares the work; without it, this one does it alone.
@@ -248,13 +261,14 @@ def evaluate(
     if not items:
         raise DataError(f"{benchmark.name} holds no pictures")
     settings = _settings(run)
-    expected = benchmark.expected_count or len(benchmark.items)
-    results = Results(settings, method.outputs, len(items), expected)
+    results = Results(settings, method.outputs, len(items), benchmark.expected_count)
     environment = _environment(method)
     journal = _open_journal(folder, settings, method.outputs, environment, processes, overwrite)
     earlier = _of_first(processes, lambda: _earlier(journal, items))
-    if earlier:
-        results.images = _unchanged(earlier.images, items, processes)
+    if earlier and method.facts:
+        unchanged = results.images = _unchanged(earlier.images, items, processes)
+        if folder and benchmark.name == "dnd":
+            results.images = _of_first(processes, lambda: still_kept(folder, earlier.images, unchanged))
         results.environment = earlier.environment if results.images else {}
         results.stages = earlier.stages if len(results.images) == len(earlier.images) else []
 
@@ -304,7 +318,7 @@ def pictures_of(run: Run, name: str) -> dict[str, NDArray[np.uint8]]:
     """
     degraded, target = next(item for item in run.benchmark.items if item.name == name).read()
     unit = _unit(degraded)
-    pictures = {INPUT: unit, **run.method.restore(unit)}
+    pictures = {INPUT: unit, **run.method.restored(unit, name)}
     if target is not None:
         pictures[TARGET] = _unit(target)
     return {key: np.rint(np.clip(each, 0, 1) * 255).astype(np.uint8) for key, each in pictures.items()}
@@ -328,10 +342,11 @@ def _measure(item: Item, run: Run, folder: Path | None) -> PictureResult:
         if target is None:
             raise DataError(f"there is no ground truth; the protocol {protocol.name} needs one")
         # First what costs little: pictures that do not fit together are found before the hard work.
-        scores[INPUT] = score(degraded, target, protocol)
+        with contextlib.suppress(AlignmentError):  # what is made of such a blur may well be aligned
+            scores[INPUT] = score(degraded, target, protocol)
     unit = _unit(degraded)
     start = time.perf_counter()
-    pictures = {output: np.clip(picture, 0, 1) for output, picture in method.restore(unit).items()}
+    pictures = {output: np.clip(picture, 0, 1) for output, picture in method.restored(unit, item.name).items()}
     seconds = time.perf_counter() - start
     if protocol and target is not None:
         scores |= {output: score(pictures[output], target, protocol) for output in method.outputs}
@@ -364,7 +379,7 @@ def _time_stages(method: Method, items: Sequence[Item], results: Results) -> lis
 
     Each is done twice and the second time counts: the first may compile, or choose what computes.
     """
-    first = next(islice((item for item in items if item.name in results.images), 1), None)
+    first = next((item for item in items if item.name in results.images), None)
     if method.restorer is None or first is None:
         return []
     unit = _unit(first.read().degraded)
@@ -435,9 +450,8 @@ def _unchanged(
     earlier: Mapping[str, PictureResult], items: Sequence[Item], processes: Processes
 ) -> dict[str, PictureResult]:
     """Return those of earlier results whose pictures are still what was measured, the same in all processes."""
-    noted = [item for item in items if item.name in earlier and earlier[item.name].sha256]
     same = []
-    for item in processes.share(noted):
+    for item in processes.share([item for item in items if item.name in earlier]):
         try:
             if _sha256(item.read()) == earlier[item.name].sha256:
                 same.append(item.name)
@@ -462,13 +476,10 @@ def _settings(run: Run) -> dict[str, Any]:
 
 def _environment(method: Method) -> dict[str, str]:
     found = {"python": platform.python_version(), "platform": platform.platform(terse=True)}
-    for package in ("torch", "numpy", "opencv-python-headless", "pillow", "scikit-image", "scipy"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
+    packages = ("torch", "numpy", "opencv-python-headless", "pillow", "scikit-image", "scipy")
+    found |= {package: number for package in packages if (number := version_of(package))}
     if method.restorer is not None:
         device = next(method.restorer.model.parameters()).device
-        name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "CPU"
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
         found["device"] = f"{device.type} ({name}), {torch.get_num_threads()} threads"
     return found

@@ -35,22 +35,31 @@ class _Axis:
     high: float
     start_px: float
     end_px: float
+    least_step: float = 0.0
 
     @classmethod
-    def around(cls, values: Sequence[float], start_px: float, end_px: float, *, from_zero: bool = False) -> _Axis:
+    def around(
+        cls,
+        values: Sequence[float],
+        start_px: float,
+        end_px: float,
+        *,
+        from_zero: bool = False,
+        least_step: float = 0.0,
+    ) -> _Axis:
         """Lay an axis that holds the values and ends at round numbers."""
         low, high = (0.0 if from_zero else min(values)), max(values)
         if low == high:
             low, high = (0.0, 1.0) if from_zero else (low - 1, high + 1)
-        step = _round_step((high - low) / 5)
-        return cls(math.floor(low / step) * step, math.ceil(high / step) * step, start_px, end_px)
+        step = max(least_step, _round_step((high - low) / 5))
+        return cls(math.floor(low / step) * step, math.ceil(high / step) * step, start_px, end_px, least_step)
 
     def __call__(self, value: float) -> float:
         return self.start_px + (value - self.low) / (self.high - self.low) * (self.end_px - self.start_px)
 
     @property
     def ticks(self) -> list[float]:
-        step = _round_step((self.high - self.low) / 5)
+        step = max(self.least_step, _round_step((self.high - self.low) / 5))
         count = math.floor((self.high - self.low) / step + 1e-6)
         return [self.low + index * step for index in range(count + 1)]
 
@@ -76,7 +85,7 @@ def histogram(groups: Mapping[str, Sequence[float]], x_label: str) -> str:
     for name, values in finite.items():
         for value in values:
             counts[name][min(bins - 1, int((value - x.low) / width))] += 1
-    y = _Axis.around([max(map(max, counts.values()))], HEIGHT - _BOTTOM, _TOP, from_zero=True)
+    y = _Axis.around([max(map(max, counts.values()))], HEIGHT - _BOTTOM, _TOP, from_zero=True, least_step=1)
     marks = []
     for index, (name, heights) in enumerate(counts.items()):
         for place, count in enumerate(heights):

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from mprnet.errors import DataError, ImageError, MissingExtraError
-from mprnet.evaluation.protocols import Protocol, Score, get_protocol, score
+from mprnet.evaluation.protocols import Protocol, Score, get_protocol, mean_score, score, to_json
 from mprnet.files import PathLike
 from mprnet.imaging import FORMATS, read_image
 
@@ -50,11 +49,13 @@ class FolderScores:
         protocol: how they were measured.
         images: score by name.
         failed: for each name that could not be measured, the reason in one line.
+        rounded: the names of the measured pictures that are stored in 8 bits.
     """
 
     protocol: Protocol
     images: dict[str, Score] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    rounded: list[str] = field(default_factory=list)
 
     @property
     def mean(self) -> Score:
@@ -65,7 +66,7 @@ class FolderScores:
         """
         if not self.images:
             raise DataError(f"none of {len(self.failed)} pictures could be measured")
-        return Score(*(fmean(values) for values in zip(*self.images.values(), strict=True)))
+        return mean_score(self.images.values())
 
     @property
     def identical(self) -> list[str]:
@@ -87,8 +88,7 @@ class FolderScores:
         }
         if self.failed:
             report["failed"] = self.failed
-        text = json.dumps(report, indent=2, ensure_ascii=False)
-        return re.sub(r'^( *"psnr": )Infinity', r"\g<1>1e999", text, flags=re.MULTILINE)
+        return to_json(report)
 
 
 def pair_pictures(restored: PathLike, target: PathLike) -> Pairing:
@@ -112,7 +112,7 @@ def pair_pictures(restored: PathLike, target: PathLike) -> Pairing:
     if restored.is_file() or target.is_file():
         file, folder = (restored, target) if restored.is_file() else (target, restored)
         raise DataError(f"{file} is a file and {folder} a folder: give two files or two folders")
-    files = {folder: _pictures_by_name(folder) for folder in (restored, target)}
+    files = {folder: pictures_by_name(folder) for folder in (restored, target)}
     pairing = Pairing([], {})
     for name in sorted(files[restored].keys() | files[target].keys()):
         found = [(folder, files[folder].get(name, [])) for folder in (restored, target)]
@@ -152,7 +152,10 @@ def score_folders(
     scores = FolderScores(row, failed=dict(pairing.unpaired))
     for pair in progress(pairing.pairs):
         try:
-            scores.images[pair.name] = score(read_pixels(pair.restored), read_pixels(pair.target), row)
+            pixels = read_pixels(pair.restored)
+            scores.images[pair.name] = score(pixels, read_pixels(pair.target), row)
+            if pixels.dtype == np.uint8:
+                scores.rounded.append(pair.name)
         except (ImageError, MissingExtraError) as error:
             scores.failed[pair.name] = str(error)
     scores.failed = dict(sorted(scores.failed.items()))
@@ -177,7 +180,8 @@ def read_pixels(path: Path) -> NDArray[Any]:
     return picture.pixels
 
 
-def _pictures_by_name(folder: Path) -> dict[str, list[Path]]:
+def pictures_by_name(folder: Path) -> dict[str, list[Path]]:
+    """Return the pictures of a folder and its subfolders by the path inside it, without the suffix."""
     found = defaultdict(list)
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)

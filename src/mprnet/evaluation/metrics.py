@@ -10,7 +10,7 @@ There are as many SSIMs here as the field uses under one name:
 - `y_ssim`: of the rounded luma, valid region (deraining);
 - `rgb_ssim_3d`: the colours taken as depth of a volume, as MATLAB's `ssim` does (GoPro, HIDE, SIDD);
 - `rgb_ssim_per_channel`: of each colour alone, then their mean, as most Python programs do;
-- `aligned_ssim`: the same after an alignment, where both pictures are known (RealBlur).
+- `masked_ssim`: the same after `align`, where both pictures are known (RealBlur).
 
 Source: Wang, Bovik, Sheikh, Simoncelli, "Image quality assessment: from error visibility to structural similarity",
 2004, for SSIM (Equation 13, K₁ = 0.01, K₂ = 0.03, Gaussian window of 11 taps and σ = 1.5 throughout).
@@ -38,6 +38,10 @@ WINDOW_RADIUS_PX = 5
 WINDOW_SIGMA_PX = 1.5
 ECC_ITERATIONS = 100
 ECC_FILTER_PX = 5
+
+
+class AlignmentError(ImageError):
+    """A picture cannot be laid over its target."""
 
 
 class Alignment(NamedTuple):
@@ -198,7 +202,8 @@ def align(restored: Picture, target: Picture, *, data_range: float) -> Alignment
         Both pictures and the mask (1 where known, else 0), which `masked_psnr` and `masked_ssim` take.
 
     Raises:
-        ImageError: as `rgb_psnr`, or no alignment is found (a picture without structure, or two that share none).
+        AlignmentError: no alignment is found (a picture without structure, or two that share none).
+        ImageError: as `rgb_psnr`.
 
     Source:
         Rim, Lee, Won, Cho, "Real-World Blur Dataset for Learning and Benchmarking Deblurring Algorithms", 2020;
@@ -210,7 +215,7 @@ def align(restored: Picture, target: Picture, *, data_range: float) -> Alignment
     moving, fixed = (_normalised(picture, data_range).astype(np.float32) for picture in (restored, target))
     energy = float(np.square(moving, dtype=np.float64).sum())
     if energy == 0:
-        raise ImageError("the restored picture is black everywhere, so it cannot be aligned with its target")
+        raise AlignmentError("the restored picture is black everywhere, so it cannot be aligned with its target")
     moving *= np.float32(float(np.multiply(moving, fixed, dtype=np.float64).sum()) / energy)
 
     # An epsilon of 0 is never met: all iterations run.
@@ -218,7 +223,7 @@ def align(restored: Picture, target: Picture, *, data_range: float) -> Alignment
     fixed_grey, moving_grey = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (fixed, moving))
     everywhere = np.full(target.shape[:2], 255, dtype=np.uint8)
     search = (np.eye(3, dtype=np.float32), cv2.MOTION_HOMOGRAPHY, criteria)
-    lost = ImageError("the restored picture cannot be aligned with its target: are they the same scene?")
+    lost = AlignmentError("the restored picture cannot be aligned with its target: are they the same scene?")
     try:
         _, homography = cv2.findTransformECC(fixed_grey, moving_grey, *search, everywhere, ECC_FILTER_PX)
     except cv2.error:
@@ -245,7 +250,8 @@ def masked_psnr(restored: Floats, target: Floats, mask: Floats) -> float:
         mask: `(H, W, 3)` float64, 1 where the picture is known and 0 elsewhere.
 
     Returns:
-        dB; `inf` for identical pictures.
+        dB; `inf` for identical pictures, which after `align` are not quite so, as the search leaves a trace of a warp:
+        above 100 dB for a photograph, far less for a small picture with little structure.
     """
     return _psnr(float(np.square(restored - target).sum() / mask.sum()), 1.0)
 
@@ -262,51 +268,15 @@ def masked_ssim(restored: Floats, target: Floats, mask: Floats) -> float:
         SSIM, at most 1.
 
     Raises:
-        ImageError: smaller than the window, or nothing is known that far from the border.
+        AlignmentError: nothing is known that far from the border.
+        ImageError: smaller than the window.
     """
     _check_window_fits(target)
     inner_mask = _inside(mask)
     if not inner_mask.any():
-        raise ImageError("after the alignment restored picture and target share no more than the border")
+        raise AlignmentError("after the alignment restored picture and target share no more than the border")
     weighted = _ssim_map(restored, target, _blur_inside) * inner_mask
     return float(np.mean(weighted.sum(axis=(0, 1)) / inner_mask.sum(axis=(0, 1))))
-
-
-def aligned_psnr(restored: Picture, target: Picture, *, data_range: float) -> float:
-    """Return `masked_psnr` after `align`; whoever needs the SSIM too aligns once and calls the two.
-
-    Identical pictures give a large number rather than `inf`, as the search leaves a trace of a warp: above 100 dB for
-    a photograph, far less for a small picture with little structure.
-
-    Args:
-        restored: `(H, W, 3)`, RGB, integers or floats in [0, data_range].
-        target: the same size and range.
-        data_range: 255 for 8-bit pictures, 65535 for 16-bit, 1 for floats.
-
-    Returns:
-        dB.
-
-    Raises:
-        ImageError: as `align`.
-    """
-    return masked_psnr(*align(restored, target, data_range=data_range))
-
-
-def aligned_ssim(restored: Picture, target: Picture, *, data_range: float) -> float:
-    """Return `masked_ssim` after `align`.
-
-    Args:
-        restored: `(H, W, 3)`, RGB, integers or floats in [0, data_range], at least 11×11.
-        target: the same size and range.
-        data_range: 255 for 8-bit pictures, 65535 for 16-bit, 1 for floats.
-
-    Returns:
-        SSIM, at most 1.
-
-    Raises:
-        ImageError: as `align`, or smaller than the window.
-    """
-    return masked_ssim(*align(restored, target, data_range=data_range))
 
 
 def _check_shapes(restored: Picture, target: Picture) -> None:

@@ -70,7 +70,7 @@ def paired_set(root: PathLike, task: str, protocol: str | None = None) -> Benchm
     items: list[Item] = [FileItem(*pair) for pair in pairing.pairs]
     items += [UnreadableItem(name, reason) for name, reason in pairing.unpaired.items()]
     items.sort(key=lambda item: item.name)
-    return Benchmark(_name(root), task, items, None, protocol or PROTOCOL_OF_TASK[task])
+    return Benchmark(_name(root), task, items, len(items), protocol or PROTOCOL_OF_TASK[task])
 
 
 def noisy_set(folder: PathLike, sigma: float, *, seed: int = 0, protocol: str | None = None) -> Benchmark:
@@ -98,7 +98,8 @@ def noisy_set(folder: PathLike, sigma: float, *, seed: int = 0, protocol: str | 
             items[path.name] = UnreadableItem(path.name, f"{path}: another picture has the name {path.stem!r}")
         else:
             items[path.stem] = NoisyItem(path.stem, path, sigma, seed)
-    return Benchmark(_name(folder), "denoise", list(items.values()), None, protocol or PROTOCOL_OF_TASK["denoise"])
+    how = protocol or PROTOCOL_OF_TASK["denoise"]
+    return Benchmark(_name(folder), "denoise", list(items.values()), len(items), how)
 
 
 def _name(folder: Path) -> str:

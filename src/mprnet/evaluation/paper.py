@@ -13,11 +13,13 @@ import functools
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mprnet.errors import ConfigError
-from mprnet.evaluation.protocols import Score
+from mprnet.evaluation.protocols import Score, mean_score
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 AVERAGE = "average"
 """The column that is the mean of the others."""
@@ -84,13 +86,13 @@ class Table:
         found = {name: scores.get(name) for name in sets}
         present = [score for score in found.values() if score is not None]
         if len(present) == len(sets):
-            found[AVERAGE] = Score(*(fmean(values) for values in zip(*present, strict=True)))
+            found[AVERAGE] = mean_score(present)
         row = Row(method, tuple(found.get(column) for column in self.columns), setting=setting)
         return dataclasses.replace(self, rows=(*self.rows, row))
 
     def reductions(self) -> tuple[tuple[Reduction | None, ...], ...]:
         """Return, for each row and column, the reduction in error that the best of the column brings over it."""
-        return tuple(tuple(self._reduction(row, column) for column in range(len(self.columns))) for row in self.rows)
+        return tuple(tuple(self.reduction(row, column) for column in range(len(self.columns))) for row in self.rows)
 
     def best(self, setting: str, column: int) -> Score:
         """Return the highest PSNR and the highest SSIM of a column, each whosever it is.
@@ -102,7 +104,8 @@ class Table:
         scores = [row.scores[column] for row in self.rows if row.setting == setting]
         return Score(*(max(values) for values in zip(*filter(None, scores), strict=True)))
 
-    def _reduction(self, row: Row, column: int) -> Reduction | None:
+    def reduction(self, row: Row, column: int) -> Reduction | None:
+        """Return the reduction in error that the best of a column brings over a row; None where it has no score."""
         score = row.scores[column]
         if score is None:
             return None
@@ -129,16 +132,22 @@ class Ablation(NamedTuple):
     csff: bool
     psnr: float
 
-    @property
-    def network(self) -> dict[str, str | bool]:
-        """The hyper-parameters of `MPRNetConfig` that make it.
 
-        Example:
-            >>> paper_ablations()[4].network
-            {'combination': 'unet+orsnet', 'sam': False, 'csff': False}
-        """
-        stages = self.combination.replace("U-Nets", "U-Net + U-Net")
-        return {"combination": stages.lower().replace("-", "").replace(" ", ""), "sam": self.sam, "csff": self.csff}
+def ablation_of(config: Mapping[str, Any], psnr_db: float) -> Ablation:
+    """Return the row of Table 6 that a network has.
+
+    Args:
+        config: its hyper-parameters, as `MPRNetConfig.entries` returns them.
+        psnr_db: what it reaches on GoPro.
+
+    Example:
+        >>> ablation_of({"combination": "unet+unet+orsnet", "sam": True, "csff": False}, 30.31) == paper_ablations()[7]
+        True
+    """
+    stages = config.get("combination", "unet+unet+orsnet")
+    combination = stages.replace("unet+unet+", "unets+").replace("unet", "U-Net").replace("orsnet", "ORSNet")
+    sam, csff = config.get("sam", True), config.get("csff", True)
+    return Ablation(stages.count("+") + 1, combination.replace("+", " + "), sam, csff, psnr_db)
 
 
 def rmse_reduction(psnr_db: float, best_db: float) -> float:

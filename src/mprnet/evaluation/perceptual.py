@@ -101,5 +101,5 @@ def _need_torchvision() -> None:
             importlib.import_module(package)
         except ImportError:
             raise MissingExtraError(
-                f"LPIPS and DISTS need {package}; install it with: pip install 'mprnet[perceptual]'"
+                f'LPIPS and DISTS need {package}; install it with: pip install "mprnet[perceptual]"'
             ) from None

@@ -6,8 +6,11 @@ The rows differ in colour, rounding, SSIM and alignment, and the differences are
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from functools import partial
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -25,7 +28,7 @@ from mprnet.evaluation.metrics import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -38,6 +41,36 @@ class Score(NamedTuple):
 
     psnr: float
     ssim: float
+
+
+def mean_score(scores: Iterable[Score]) -> Score:
+    """Return the mean over pictures, each counting once; one infinite PSNR makes the mean infinite.
+
+    Sums are exact: the order does not matter.
+
+    Args:
+        scores: of one picture at least.
+
+    Example:
+        >>> mean_score([Score(30.0, 0.9), Score(32.0, 0.7)])
+        Score(psnr=31.0, ssim=0.8)
+    """
+    return Score(*(fmean(values) for values in zip(*scores, strict=True)))
+
+
+def to_json(report: Mapping[str, Any]) -> str:
+    """Write a report that holds scores as JSON, indented.
+
+    An infinite PSNR is written as `1e999`: JSON has no word for infinity, and parsers read that number as one.
+
+    Example:
+        >>> print(to_json({"psnr": float("inf")}))
+        {
+          "psnr": 1e999
+        }
+    """
+    text = json.dumps(report, indent=2, ensure_ascii=False)
+    return re.sub(r"(?m)(: )Infinity(,?)$", r"\g<1>1e999\2", text)
 
 
 def _as_they_are(restored: Picture, target: Picture) -> tuple[Picture, ...]:
@@ -53,10 +86,9 @@ class Protocol:
         benchmarks: the test sets whose published tables were measured so.
         colour: what is compared, the rounded luma or all three colours.
         rounding: to 8 bits, as saving a PNG does, or none.
-        data_range: the largest value of the pictures that the measures see.
         psnr: PSNR in dB of what `alignment` returns.
         ssim: SSIM of what `alignment` returns.
-        alignment: takes a pair of range `data_range`, returns the arguments of `psnr` and `ssim`.
+        alignment: takes a pair in this rounding, uint8 or floats in [0, 1]; returns the arguments of `psnr` and `ssim`.
         averaging: what counts once in the mean.
     """
 
@@ -64,7 +96,6 @@ class Protocol:
     benchmarks: str
     colour: Literal["Y", "RGB"]
     rounding: Literal["8 bits", "none"]
-    data_range: float
     psnr: Callable[..., float]
     ssim: Callable[..., float]
     alignment: Pair = _as_they_are
@@ -79,7 +110,6 @@ PROTOCOLS = {
             benchmarks="Test100, Rain100H, Rain100L, Test2800, Test1200 (Table 2)",
             colour="Y",
             rounding="8 bits",
-            data_range=255,
             psnr=y_psnr,
             ssim=y_ssim,
         ),
@@ -88,7 +118,6 @@ PROTOCOLS = {
             benchmarks="GoPro (Table 3)",
             colour="RGB",
             rounding="8 bits",
-            data_range=255,
             psnr=partial(rgb_psnr, data_range=255),
             ssim=partial(rgb_ssim_3d, data_range=255),
         ),
@@ -97,7 +126,6 @@ PROTOCOLS = {
             benchmarks="HIDE (Table 3)",
             colour="RGB",
             rounding="8 bits",
-            data_range=255,
             psnr=partial(rgb_psnr, data_range=255),
             ssim=partial(rgb_ssim_3d, data_range=255),
         ),
@@ -106,7 +134,6 @@ PROTOCOLS = {
             benchmarks="RealBlur-J, RealBlur-R (Table 4)",
             colour="RGB",
             rounding="8 bits",
-            data_range=255,
             psnr=masked_psnr,
             ssim=masked_ssim,
             alignment=partial(align, data_range=255),
@@ -116,7 +143,6 @@ PROTOCOLS = {
             benchmarks="SIDD validation (Table 5)",
             colour="RGB",
             rounding="none",
-            data_range=1,
             psnr=partial(rgb_psnr, data_range=1),
             ssim=partial(rgb_ssim_3d, data_range=1),
             averaging="a block of 256×256",
@@ -126,7 +152,6 @@ PROTOCOLS = {
             benchmarks="Kodak24 and other sets of pictures, as most Python programs measure them",
             colour="RGB",
             rounding="8 bits",
-            data_range=255,
             psnr=partial(rgb_psnr, data_range=255),
             ssim=partial(rgb_ssim_per_channel, data_range=255),
         ),

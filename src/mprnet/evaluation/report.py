@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from string import Template
@@ -16,10 +17,10 @@ from PIL import Image
 
 from mprnet.evaluation.benchmark import pictures_of
 from mprnet.evaluation.charts import Point, curves, histogram, scatter
-from mprnet.evaluation.paper import Ablation, paper_ablations, paper_stages
+from mprnet.evaluation.paper import paper_stages
 from mprnet.evaluation.protocols import PROTOCOLS
 from mprnet.evaluation.results import INPUT, TARGET, pixels_per_second, write_text
-from mprnet.evaluation.standing import PART, name_of, standings, title_of
+from mprnet.evaluation.standing import APART, ablations, name_of, standings, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -198,7 +199,7 @@ def _comparison(example: Example) -> str:
 
 def _overview(found: Sequence[Results]) -> str:
     """The methods beside each other, and curves where there are several strengths of noise."""
-    sigmas = list(dict.fromkeys(_sigma(results) for results in found))
+    sigmas = sorted({_sigma(results) for results in found}, key=lambda sigma: sigma or 0.0)
     methods = list(dict.fromkeys(results.settings["method"]["name"] for results in found))
     by_key = {(results.settings["method"]["name"], _sigma(results)): results for results in found}
     head = "".join(f'<th colspan="2">{"" if s is None else f"σ = {s:g}"}</th>' for s in sigmas)
@@ -246,7 +247,7 @@ def _standing(standing: Standing) -> str:
     for index, (row, reductions) in enumerate(zip(table.rows, table.reductions(), strict=True)):
         cells = []
         for column, (score, reduction) in enumerate(zip(row.scores, reductions, strict=True)):
-            if score is not None and row.setting == PART:
+            if score is not None and row.setting in APART:
                 cells.append(f"<td>{score.psnr:.2f}</td><td>{score.ssim:.3f}</td>")
             elif score is None or reduction is None:
                 cells.append('<td class="none">–</td><td class="none">–</td>')
@@ -263,20 +264,12 @@ def _standing(standing: Standing) -> str:
 
 
 def _ablations(found: Sequence[Results]) -> str:
-    """The paper's Table 6, with ours in it where it is a network that lacks something."""
-    rows = []
-    for results in found:
-        config = results.settings["method"].get("config", {})
-        if results.settings["dataset"] == "gopro" and "combination" in config and (mean := results.mean()):
-            part = "" if results.is_complete else f", {results.coverage}"
-            combination = config["combination"].replace("unet", "U-Net").replace("orsnet", "ORSNet").replace("+", " + ")
-            stages = config["combination"].count("+") + 1
-            network = Ablation(stages, combination, config["sam"], config["csff"], mean.psnr)
-            rows.append((f"{results.label}{part}", network))
-    if not rows:
+    """The paper's Table 6, with ours in it where it is a network of it."""
+    standing = ablations(found)
+    if standing is None:
         return ""
     body = []
-    for name, row in (*(("", row) for row in paper_ablations()), *rows):
+    for name, row in standing.rows:
         marks = "".join(f"<td>{'yes' if given else 'no'}</td>" for given in (row.sam, row.csff))
         ours = ' class="ours"' if name else ""
         body.append(
@@ -286,8 +279,7 @@ def _ablations(found: Sequence[Results]) -> str:
     return (
         '<section><h2>Table 6 of the paper, with this run</h2><div class="scroll"><table><thead><tr><th></th>'
         "<th>stages</th><th>combination</th><th>SAM</th><th>CSFF</th><th>PSNR</th></tr></thead>"
-        f'<tbody>{"".join(body)}</tbody></table></div><p class="note">The paper\'s were trained on crops of 128×128 '
-        "for 100,000 steps, as the recipe paper-ablation.</p></section>"
+        f'<tbody>{"".join(body)}</tbody></table></div><p class="note">{escape(" ".join(standing.notes))}</p></section>'
     )
 
 
@@ -297,8 +289,8 @@ def _stages(results: Results) -> str:
         return ""
     means = results.means()
     rows = []
-    if means:
-        scores = f"<td>{_number(means[INPUT].psnr)}</td><td>{means[INPUT].ssim:.4f}</td>"
+    if before := means.get(INPUT):
+        scores = f"<td>{_number(before.psnr)}</td><td>{before.ssim:.4f}</td>"
         rows.append(f"<tr><th>input</th>{scores}{'<td></td>' * 3}</tr>")
     count = results.settings["method"].get("config", {}).get("combination", "unet+unet+orsnet").count("+") + 1
     for stage in results.stages:
@@ -334,10 +326,14 @@ def _spread(results: Results, examples: Sequence[Example]) -> str:
     if not results.has_scores:
         return ""
     last = results.outputs[-1]
-    psnr = {name: (image.scores[INPUT].psnr, image.scores[last].psnr) for name, image in results.images.items()}
+    scores = {name: image.scores for name, image in results.images.items()}
+    psnr = {name: (each[INPUT].psnr, each[last].psnr) for name, each in scores.items() if INPUT in each}
     notes = {name: title for title, name in choose(results).items()} if examples else {}
     points = [Point(name, before, after, notes.get(name, "")) for name, (before, after) in psnr.items()]
-    groups = {"input": [before for before, _ in psnr.values()], "restored": [after for _, after in psnr.values()]}
+    groups = {
+        "input": [before for before, _ in psnr.values()],
+        "restored": [each[last].psnr for each in scores.values()],
+    }
     return (
         '<section><h2>Every picture at once</h2><div class="plots">'
         f'<div class="plot">{scatter(points, "PSNR of the input (dB)", "PSNR restored (dB)")}</div>'
@@ -386,7 +382,10 @@ def _record(found: Sequence[Results], command: str) -> str:
         if "config" in method:
             rows["network"] = ", ".join(f"{key} {value}" for key, value in method["config"].items())
     rows["mprnet"] = first.settings["mprnet"]
-    rows |= first.environment
+    together = replace(first, environment={})
+    for results in found:
+        together.add_environment(results.environment)
+    rows |= together.environment
     body = "".join(f"<tr><th>{escape(key)}</th><td>{escape(str(value))}</td></tr>" for key, value in rows.items())
     return (
         f'<details><summary>How it was measured</summary><table class="record"><tbody>{body}</tbody></table></details>'
@@ -398,10 +397,15 @@ def _headline(results: Results) -> str:
     tiles = []
     means = results.means()
     if means:
-        before, after = means[INPUT], means[results.outputs[-1]]
-        gain = f"{after.psnr - before.psnr:+.2f} dB over the input" if math.isfinite(before.psnr) else "no error at all"
-        tiles.append(("PSNR", _db(after.psnr), gain))
-        tiles.append(("SSIM", f"{after.ssim:.4f}", f"{after.ssim - before.ssim:+.4f} over the input"))
+        before, after = means.get(INPUT), means[results.outputs[-1]]
+        gains = ("&nbsp;", "&nbsp;")  # where no input could be aligned
+        if before:
+            gain_db = f"{after.psnr - before.psnr:+.2f} dB over the input"
+            gains = (
+                gain_db if math.isfinite(before.psnr) else "no error at all",
+                f"{after.ssim - before.ssim:+.4f} over the input",
+            )
+        tiles += [("PSNR", _db(after.psnr), gains[0]), ("SSIM", f"{after.ssim:.4f}", gains[1])]
     if results.seconds_each is not None:
         tiles.append(
             (

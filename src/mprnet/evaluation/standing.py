@@ -1,23 +1,31 @@
-"""Where results stand: the paper's tables with our rows in them, every reduction in error recomputed."""
+"""Where results stand: the paper's tables with our rows in them."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from mprnet.datasets.benchmarks import BENCHMARKS
 from mprnet.errors import DataError
-from mprnet.evaluation.paper import AVERAGE, table_with
+from mprnet.evaluation.paper import AVERAGE, ablation_of, paper_ablations, paper_tables, table_with
+from mprnet.network import preset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mprnet.evaluation.paper import Reduction, Row, Table
+    from mprnet.evaluation.paper import Ablation, Row, Table
     from mprnet.evaluation.protocols import Score
     from mprnet.evaluation.results import Results
 
 PART = "part"
-"""The setting of a row that is not over whole sets: it is compared with nothing."""
+"""The setting of a row that is not over whole sets."""
+
+UNKNOWN = "unknown"
+"""The setting of a row of Table 4 of which nobody says whether it was trained on RealBlur."""
+
+APART = (PART, UNKNOWN)
+"""The settings of rows that are compared with nothing."""
 
 _OF_MACHINES = ("backend", "precision")
 """What machines choose by themselves, which changes no figure that a table shows; int8 is in the label."""
@@ -39,14 +47,27 @@ class Standing(NamedTuple):
     table: Table
     printed: int
     notes: tuple[str, ...]
-    tiles: tuple[str, ...]
+    tiles: tuple[str, ...] = ()
+
+
+class AblationStanding(NamedTuple):
+    """Table 6 with networks of ours below those that are printed.
+
+    Attributes:
+        rows: the name of each, empty for the paper's, and what it is.
+        notes: what is to be read below it, a sentence each.
+    """
+
+    rows: tuple[tuple[str, Ablation], ...]
+    notes: tuple[str, ...]
 
 
 def standings(found: Sequence[Results]) -> list[Standing]:
     """Put results into the tables that have their test sets.
 
     Results of one method over several whole sets of a table share a row, which has an average where they are over all.
-    What is in no table, such as pairs of one's own and noise that was put in, is passed over.
+    What is in no table, such as pairs of one's own and noise that was put in, is passed over, and in Table 3 the
+    networks of Table 6 (`ablations`), which were trained for a quarter of the steps.
 
     Args:
         found: results, in the order of their rows.
@@ -63,6 +84,8 @@ def standings(found: Sequence[Results]) -> list[Standing]:
         table = table_with(results.settings["dataset"])
         if table is None or results.settings.get("noise") or results.mean() is None:
             continue
+        if table.number == 3 and _is_of_table_6(results):
+            continue
         tables[table.number] = table
         _place(results, rows.setdefault(table.number, {}))
     return [_standing(tables[number], list(rows[number].values())) for number in sorted(tables)]
@@ -72,7 +95,8 @@ def _place(results: Results, rows: dict[str, list[Results]]) -> None:
     """Put results into the row of their method, or begin one."""
     dataset, method = results.settings["dataset"], results.settings["method"]
     part = "" if results.is_complete else dataset  # what was measured in part stands by itself
-    likely = {key: fact for key, fact in method.items() if key not in _OF_MACHINES}
+    apart = ("sha256",) if "restored" in method else _OF_MACHINES  # the pictures of each set are others
+    likely = {key: fact for key, fact in method.items() if key not in apart}
     for facts in (likely, method):  # the second where one set was measured with several engines
         row = rows.setdefault(json.dumps([facts, results.label, part], sort_keys=True), [])
         twin = next((other for other in row if other.settings["dataset"] == dataset), None)
@@ -84,24 +108,46 @@ def _place(results: Results, rows: dict[str, list[Results]]) -> None:
     raise DataError(f"{results.label} was measured twice over {dataset}; expected each set once")
 
 
-def to_markdown(standing: Standing) -> str:
-    """Return a table as Markdown: PSNR and SSIM, the best of a column in bold, reductions where the paper has them."""
-    table = standing.table
-    lines = [f"Table {table.number}. {table.title}: PSNR (dB) / SSIM", ""]
-    lines.append("".join(f"| {name} " for name in ("Method", *map(title_of, table.columns))) + "|")
-    lines.append("|---" * (1 + len(table.columns)) + "|")
-    for row, reductions in zip(table.rows, table.reductions(), strict=True):
-        cells = [name_of(row).replace("|", r"\|").replace("*", r"\*")]
-        for column, (score, reduction) in enumerate(zip(row.scores, reductions, strict=True)):
-            cells.append(_cell(standing, row, column, score, reduction) if score else "–")
-        lines.append("".join(f"| {cell} " for cell in cells) + "|")
-    notes = (note.replace("*", r"\*") for note in (*standing.notes, *standing.tiles))
-    return "\n".join((*lines, "", *notes))
+def ablations(found: Sequence[Results]) -> AblationStanding | None:
+    """Put the networks of Table 6 that were measured on GoPro into it; None where there is none.
+
+    These are those that lack something of the paper's, and whole ones of its size that were trained on crops of 128, as
+    the recipe `paper-ablation` does.
+
+    Args:
+        found: results, in the order of their rows.
+    """
+    ours, tiles = [], []
+    for results in found:
+        mean = results.mean()
+        if results.settings["dataset"] == "gopro" and _is_of_table_6(results) and mean:
+            name = results.short_label + ("" if results.is_complete else f", {results.coverage}")
+            ours.append((name, ablation_of(results.settings["method"]["config"], mean.psnr)))
+            tiles += [f"{name}: {results.in_tiles}, not whole."] if results.in_tiles else []
+    if not ours:
+        return None
+    note = "The paper's were trained on crops of 128×128 for 100,000 steps, as the recipe paper-ablation."
+    return AblationStanding((*(("", row) for row in paper_ablations()), *ours), (note, *tiles))
+
+
+def standing_of(table: Table) -> Standing:
+    """Return a table of the paper, perhaps with rows of `Table.with_row`, and what is to be read below it."""
+    settings = {row.setting for row in table.rows}
+    notes = ["In parentheses: by how much the best of the column lowers the error (RMSE, DSSIM), recomputed."]
+    if PART in settings:
+        notes.append("‡ of a part of the set; compared with nothing.")
+    if UNKNOWN in settings:
+        notes.append("§ perhaps trained on RealBlur (--trained-on says it); compared with nothing.")
+    if settings - {"", *APART}:
+        notes.append("† trained on RealBlur; compared only among themselves.")
+    if any(row.extra_data for row in table.rows):
+        notes.append("* trained with additional data.")
+    return Standing(table, len(paper_tables()[table.number].rows), tuple(notes))
 
 
 def name_of(row: Row) -> str:
     """Return what stands before a row: the method with its marks, and its number in the paper's bibliography."""
-    mark = {"": "", PART: "‡"}.get(row.setting, "†")
+    mark = {"": "", PART: "‡", UNKNOWN: "§"}.get(row.setting, "†")
     return f"{mark}{row.method}{'*' * row.extra_data}" + (f" [{row.reference}]" if row.reference else "")
 
 
@@ -118,50 +164,50 @@ def title_of(dataset: str) -> str:
 
 
 def _standing(table: Table, rows: list[list[Results]]) -> Standing:
-    printed = len(table.rows)
     learned = []
-    for row in rows:
+    for row, name in zip(rows, _names(rows), strict=True):
         first = row[0]
         scores: dict[str, Score] = {}
         for results in row:
             if mean := results.mean():
                 scores[results.settings["dataset"]] = mean
-        part = "" if first.is_complete else f", {first.coverage}"
-        table = table.with_row(f"{first.label}{part}", scores, setting=PART if part else _setting(table, first))
-        if "weights" in first.settings["method"]:
-            names = first.settings["method"].get("trained_on")
-            file = first.settings["method"]["weights"]
-            learned.append(
-                f"{file} was trained on {names}." if names else f"{file} does not say what it was trained on."
-            )
-    settings = {row.setting for row in table.rows}
-    notes = ["In parentheses: by how much the best of the column lowers the error (RMSE, DSSIM), recomputed."]
-    if PART in settings:
-        notes.append("‡ of a part of the set; compared with nothing.")
-    if settings - {"", PART}:
-        notes.append("† trained on RealBlur; compared only among themselves.")
-    if any(row.extra_data for row in table.rows):
-        notes.append("* trained with additional data.")
+        table = table.with_row(name, scores, setting=_setting(table, first) if first.is_complete else PART)
+        method = first.settings["method"]
+        if names := method.get("trained_on"):
+            learned.append(f"{method.get('weights') or method['name']} was trained on {names}.")
+        elif "weights" in method:
+            learned.append(f"{method['weights']} does not say what it was trained on.")
+    standing = standing_of(table)
     tiles = [
         f"{each.label} on {title_of(each.settings['dataset'])}: {each.in_tiles}, not whole."
         for row in rows
         for each in row
         if each.in_tiles
     ]
-    return Standing(table, printed, (*notes, *dict.fromkeys(learned)), tuple(tiles))
+    return standing._replace(notes=(*standing.notes, *dict.fromkeys(learned)), tiles=tuple(tiles))
+
+
+def _names(rows: list[list[Results]]) -> list[str]:
+    """Name the rows; weights of one name and other content by the first digits of their hash besides."""
+    found = []
+    for first, *_ in rows:
+        part = "" if first.is_complete else f", {first.coverage}"
+        found.append((f"{first.label}{part}", str(first.settings["method"].get("sha256", ""))[:8]))
+    contents = Counter(name for name, _ in set(found))
+    return [f"{name}, {digits}" if contents[name] > 1 else name for name, digits in found]
 
 
 def _setting(table: Table, results: Results) -> str:
-    names = results.settings["method"].get("trained_on", "").lower().split(", ")
-    return REALBLUR if table.number == 4 and any(name.startswith("realblur") for name in names) else ""
+    method = results.settings["method"]
+    if table.number != 4 or "trained_on" not in method:  # what has not learned from anything, such as a median
+        return ""
+    names = {name.strip() for name in method["trained_on"].lower().split(",")}
+    if any(name.startswith("realblur") for name in names):
+        return REALBLUR
+    return UNKNOWN if names & {"", "unknown"} else ""
 
 
-def _cell(standing: Standing, row: Row, column: int, score: Score, reduction: Reduction | None) -> str:
-    texts = [f"{score.psnr:.2f}", f"{score.ssim:.3f}"]
-    if row.setting != PART and reduction:
-        best = standing.table.best(row.setting, column)
-        texts = [f"**{text}**" if own == top else text for text, own, top in zip(texts, score, best, strict=True)]
-        rows = standing.table.rows[: standing.printed]
-        if any(each.reductions[column] for each in rows):  # of Table 2 the paper compares averages alone
-            texts = [f"{text} ({one:.1%})" for text, one in zip(texts, reduction, strict=True)]
-    return " / ".join(texts)
+def _is_of_table_6(results: Results) -> bool:
+    method = results.settings["method"]
+    config = method.get("config", {})
+    return "combination" in config or (config == preset("deblur").entries() and method.get("crop_px") == 128)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from mprnet.errors import ImageError
 from mprnet.imaging.decoding import MAX_PIXELS, damage_as_errors, decode, name_of, open_header, open_picture, upright
 from mprnet.imaging.files import check_quality, check_target, save_options, target_format, to_image, write_to
-from mprnet.imaging.formats import HOLD_FRAMES, check_holds
+from mprnet.imaging.formats import HOLD_FRAMES, check_holds, holds_grey
 from mprnet.imaging.profiles import fit_profile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from PIL import Image
 
@@ -116,6 +116,7 @@ def write_frames(
     quality: int | None = None,
     subsampling: Subsampling | None = None,
     overwrite: bool = False,
+    commit: Callable[[Path], None] = lambda _: None,
 ) -> None:
     """Write an animation in 8 bits, whole or not at all.
 
@@ -130,6 +131,7 @@ def write_frames(
         quality: of WebP and AVIF, as `mprnet.imaging.write_image`.
         subsampling: of AVIF, likewise.
         overwrite: replace a file that is already there.
+        commit: as `mprnet.imaging.write_image`.
 
     Raises:
         ImageError: as `mprnet.imaging.write_image`; the format holds no animations, or sizes differ.
@@ -147,12 +149,12 @@ def write_frames(
     durations: list[int] = []
     end, shown = 0.0, 0
     tick = 10 if format_ == "GIF" else 1  # milliseconds that the format counts in
-    options: dict[str, Any] = {}
+    first: Picture | None = None
     for frame in frames:
         picture = fit_profile(frame.picture, format_)
-        if not images:
+        if first is None:
             check_holds(format_, picture, name)
-            options = save_options(picture, format_, quality, subsampling)
+            first = picture
         images.append(to_image(picture))
         end += frame.duration_ms
         ticks = max(0, round(end / tick) - shown)  # rounding does not add up
@@ -163,11 +165,17 @@ def write_frames(
         durations.append(ticks * tick)
         if images[-1].size != images[0].size:
             raise ImageError(f"{name} cannot be written: its frames differ in size; expected one size")
-    if not images:
+    if first is None:
         raise ImageError(f"{name} cannot be written: there are no frames")
     has_alpha = any(image.mode in ("LA", "RGBA") for image in images)
-    mode = "RGBA" if has_alpha else "L" if all(image.mode == "L" for image in images) else "RGB"
+    is_grey = all(image.mode in ("L", "LA") for image in images)
+    if is_grey and (not has_alpha or holds_grey(format_, has_alpha=True)):
+        mode = "LA" if has_alpha else "L"
+    else:
+        mode = "RGBA" if has_alpha else "RGB"
+        first = replace(first, pixels=first.rgb())
     images = [image if image.mode == mode else image.convert(mode) for image in images]
+    options = save_options(first, format_, quality, subsampling)
     options |= {"save_all": True, "append_images": images[1:], "duration": durations}
     if format_ == "GIF":
         options |= {"loop": loop - 1 if loop else 0} if loop != 1 else {}
@@ -176,4 +184,4 @@ def write_frames(
         options |= {"loop": loop, "blend": 0}
     elif format_ == "WEBP":
         options |= {"loop": loop, "method": 4}
-    write_to(target, name, lambda file: images[0].save(file, format_, **options))
+    write_to(target, name, lambda file: images[0].save(file, format_, **options), commit)

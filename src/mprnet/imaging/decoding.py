@@ -22,6 +22,7 @@ import struct
 import threading
 import warnings
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,10 +47,19 @@ MAX_PIXELS = 256 * 1024 * 1024
 """Larger pictures are refused before they are decoded: 268 million pixels, above what cameras and telephones make."""
 
 _KINDS = "PNG, JPEG, TIFF, WebP, BMP, GIF, AVIF or HEIF"
-_MAX_SCANS = 100  # of a JPEG; encoders make about ten, and each takes a walk over the whole picture
-_MAX_SEGMENTS = 10_000  # of a JPEG that is walked through; large notes take some hundred
-_MAX_NOTES = 256  # segments of EXIF in a JPEG; cameras write one, and Pillow's time grows with their square
+_MOST = {
+    # of a JPEG
+    "segments": 10_000,  # large notes take some hundred
+    "segments of notes": 256,  # cameras write one, and Pillow's time grows with their square
+    "scans": 100,  # each takes a walk over the whole picture
+    # of a PNG
+    "chunks beside those of its pixels": 50_000,  # each frame of an animation has one
+    "compressed chunks of profile and text": 64,  # each may inflate to `_MAX_PROFILE_BYTES`
+}
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # of JPEG, but for those that stand in the middle of a scan
+_BARE = frozenset({0x01, 0xC8, 0xD8, 0xD9, *range(0xF0, 0xFE)})  # markers that Pillow takes for segments of two bytes
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # segments that say how the picture is coded
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _CODE_POINTS = {
     "PNG": re.compile(rb"\0\0\0\x04cICP(.)(.)", re.DOTALL),
     **dict.fromkeys(("AVIF", "HEIF"), re.compile(rb"colrnclx\0(.)\0(.)", re.DOTALL)),
@@ -110,12 +120,39 @@ def name_of(source: PathLike | BinaryIO) -> str:
     return str(Path(source)) if isinstance(source, str | os.PathLike) else str(getattr(source, "name", "the stream"))
 
 
+class _PillowWarnings:
+    """What Pillow warns of, by filters that the whole process has: ignored while any file is open here."""
+
+    def __init__(self) -> None:
+        self._changing = threading.Lock()
+        self._users = 0
+        self._silence = contextlib.ExitStack()
+
+    @contextlib.contextmanager
+    def ignored(self) -> Iterator[None]:
+        """Ignore warnings in the block; the first of several threads sets that, the last one restores what was."""
+        with self._changing:
+            if not self._users:
+                self._silence.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore")
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._changing:
+                self._users -= 1
+                if not self._users:
+                    self._silence.close()
+
+
+_pillow_warnings = _PillowWarnings()
+
+
 @contextlib.contextmanager
 def damage_as_errors(name: str) -> Iterator[None]:
     """Turn whatever a decoder raises in the block into an ImageError, and what it warns of into silence."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about sizes, which are checked here, and about sloppy metadata
+        with _pillow_warnings.ignored():  # about sizes, which are checked here, and about sloppy metadata
             yield
     except MPRNetError:
         raise
@@ -199,11 +236,11 @@ def open_header(source: PathLike | BinaryIO, name: str, max_pixels: int) -> Iter
         if format_ == "TIFF" and (excess := excess_in(file)):
             raise ImageError(f"{name} has {excess}")
         if format_ == "JPEG":
-            _check_notes(name, file)
+            _check_segments(name, file)
+        if format_ == "PNG":
+            _check_chunks(name, file)
         with Image.open(file, formats=(format_,)) as image:
             _check_size(name, *image.size, max_pixels)
-            if format_ == "JPEG":
-                _check_scans(name, image, file)
             _check_code_points(name, image, file, format_)
             yield OpenFile(image, format_, name, file)
 
@@ -265,44 +302,56 @@ def _check_code_points(name: str, image: Image.Image, file: BinaryIO, format_: s
         )
 
 
-def _check_scans(name: str, image: Image.Image, file: BinaryIO) -> None:
-    """Refuse a JPEG that would be walked over again and again; the scans are counted, not decoded.
+def _check_segments(name: str, file: BinaryIO) -> None:
+    """Refuse a JPEG that would be read through or walked over again and again; the scans are counted, not decoded.
 
     What stands behind the end of the picture, such as the film of a moving photograph, is none of it.
+
+    Source:
+        ITU-T T.81, annex B.
     """
-    start, place, scans, segments = file.tell(), 2, 0, 0
-    while scans <= _MAX_SCANS and segments <= _MAX_SEGMENTS and (place := _next_marker(file, place)) >= 0:
-        segments += 1
-        file.seek(place)
-        kind, length, channels = struct.unpack(">xBHB", file.read(5).ljust(5, b"\0"))
-        if kind == 0xD9:
-            break
-        if kind == 0xDA:
-            scans += 1
-            if channels == len(image.getbands()) and not image.info.get("progressive"):
-                break  # decoders stop after a scan of all channels
-        place += 2 if kind in (0x01, 0xD8) else 2 + length
-    file.seek(start)
-    if scans > _MAX_SCANS or segments > _MAX_SEGMENTS:
-        what = f"{_MAX_SCANS} scans" if scans > _MAX_SCANS else f"{_MAX_SEGMENTS} segments"
-        raise ImageError(f"{name} has more than {what}, of which encoders make about ten; save it anew")
-
-
-def _check_notes(name: str, file: BinaryIO) -> None:
-    """Refuse a JPEG of more segments before its picture than Pillow reads through in a moment."""
-    place, segments, notes = 2, 0, 0
+    place, channels, is_progressive, found = 2, 0, False, Counter[str]()
     while (place := _next_marker(file, place)) >= 0:
         file.seek(place)
-        kind, length, start = struct.unpack(">xBH6s", file.read(10).ljust(10, b"\0"))
-        if kind in (0xD9, 0xDA):
+        kind, length, content = struct.unpack(">xBH6s", file.read(10).ljust(10, b"\0"))
+        if kind == 0xD9 and found["scans"]:  # before the first scan, Pillow reads on behind an end
             break
-        segments += 1
-        notes += kind == 0xE1 and start == b"Exif\0\0"
-        if segments > _MAX_SEGMENTS or notes > _MAX_NOTES:
-            what = f"{_MAX_NOTES} segments of notes" if notes > _MAX_NOTES else f"{_MAX_SEGMENTS} segments"
-            raise ImageError(f"{name} has more than {what}, of which encoders make about ten; save it anew")
-        place += 2 if kind in (0x01, 0xD8) else 2 + length
+        found["segments"] += 1
+        found["segments of notes"] += kind == 0xE1 and content == b"Exif\0\0"
+        if kind in _FRAMES:
+            channels, is_progressive = content[5], kind in _PROGRESSIVE
+        if kind == 0xDA:
+            found["scans"] += 1
+            if found["scans"] == 1 and content[0] == channels and not is_progressive:
+                break  # decoders stop after a first scan of all channels
+        _check_counts(name, found)
+        place += 2 if kind in _BARE else 2 + length
     file.seek(0)
+
+
+def _check_chunks(name: str, file: BinaryIO) -> None:
+    """Refuse a PNG of more chunks than Pillow reads through, and inflates, in a moment.
+
+    Source:
+        PNG, third edition, 5.3.
+    """
+    found = Counter[str]()
+    file.seek(8)
+    while len(head := file.read(8)) == 8 and not head.endswith(b"IEND"):
+        length, kind = struct.unpack(">L4s", head)
+        found["chunks beside those of its pixels"] += kind not in (b"IDAT", b"fdAT")
+        found["compressed chunks of profile and text"] += kind in (b"iCCP", b"zTXt", b"iTXt")
+        _check_counts(name, found)
+        file.seek(length + 4, os.SEEK_CUR)
+    file.seek(0)
+
+
+def _check_counts(name: str, found: Counter[str]) -> None:
+    for what, count in found.items():
+        if count > _MOST[what]:
+            raise ImageError(
+                f"{name} has more than {_MOST[what]} {what}, of which encoders make about ten; save it anew"
+            )
 
 
 def _next_marker(file: BinaryIO, place: int) -> int:
@@ -328,9 +377,11 @@ def decode(opened: OpenFile) -> tuple[Picture, int]:
         ImageError: the samples are of a kind that would lose something.
     """
     image = opened.image
-    _check_samples(opened)
+    check_samples(opened)
     deep = _is_deep(opened)
     stored_as = image.mode
+    # Of a TIFF, Pillow turns the picture and forgets by how much.
+    turn = image.tag_v2.get(274) if opened.format == "TIFF" else None  # type: ignore[attr-defined]
     if opened.format == "PNG":
         _widen_key(image)
     if opened.format == "PPM" and deep:
@@ -340,7 +391,7 @@ def decode(opened: OpenFile) -> tuple[Picture, int]:
     else:
         _load(image, opened.format)
         pixels, alpha = _shallow(image)
-    orientation, exif = take_orientation(exif_of(image, opened.format))
+    orientation, exif = take_orientation(exif_of(image, opened.format, turn))
     dpi = _dpi(image, orientation in SIDEWAYS)
     if opened.format in ("TIFF", "HEIF"):
         orientation = 1  # these decoders have turned the picture
@@ -359,9 +410,10 @@ def upright(picture: Picture, orientation: int) -> Picture:
     return replace(picture, pixels=_turned(picture.pixels, orientation), alpha=alpha)
 
 
-def _check_samples(opened: OpenFile) -> None:
+def check_samples(opened: OpenFile) -> None:
+    """Raise ImageError where the samples are of a kind that would lose something; nothing is decoded."""
     image, name = opened.image, opened.name
-    kind = None
+    kind, remedy = None, "convert it to RGB or grey of 8 or 16 bits"
     if opened.format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
         if 3 in _as_tuple(tags.get(339, 1)):
@@ -374,16 +426,18 @@ def _check_samples(opened: OpenFile) -> None:
             kind = "colours of 16 bits in planes of their own"  # of which Pillow reads 8
         elif tags.get(254, 0) & 1 or 50706 in tags:
             kind = "only a small copy of its picture where pictures lie, as raw photographs have"
+            remedy = "develop it to TIFF or JPEG first"
         elif 0 in _as_tuple(tags.get(338, 1)):
             kind = "a further channel, such as a saved selection, that is no transparency"
+            remedy = "remove that channel"
         elif _has_pages(image):
-            kind = "several pages"
+            kind, remedy = "several pages", "save each page as a file"
     if image.mode == "F":
         kind = "floating-point samples"
     if kind is None and not _is_deep(opened) and image.mode not in _GREY_MODES | _COLOUR_MODES:
         kind = f"samples of kind {image.mode}"
     if kind is not None:
-        raise ImageError(f"{name} has {kind}, which is not supported; convert it to RGB or grey of 8 or 16 bits")
+        raise ImageError(f"{name} has {kind}, which is not supported; {remedy}")
 
 
 def _dpi(image: Image.Image, is_sideways: bool) -> tuple[float, float] | None:
@@ -392,7 +446,7 @@ def _dpi(image: Image.Image, is_sideways: bool) -> tuple[float, float] | None:
         across, down = (float(number) for number in image.info["dpi"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
-    if not (1 <= across <= _MAX_DPI and 1 <= down <= _MAX_DPI):
+    if not (1 < across <= _MAX_DPI and 1 < down <= _MAX_DPI):  # 1 is what Pillow says of a TIFF that does not say it
         return None
     return (down, across) if is_sideways else (across, down)
 

@@ -29,7 +29,7 @@ def excess_in(file: BinaryIO) -> str | None:
     Looked at are the pages that are read, up to `MAX_PAGES`, and the notes of each.
 
     Args:
-        file: a TIFF or BigTIFF of either byte order, or EXIF data without their prefix, at its start.
+        file: a TIFF of either byte order, a BigTIFF, or EXIF data without their prefix, at its start.
 
     Source:
         TIFF 6.0, section 2; BigTIFF (Aware Systems); Exif 2.32, 4.6.3.
@@ -37,7 +37,7 @@ def excess_in(file: BinaryIO) -> str | None:
     header = file.read(16).ljust(16, b"\0")
     length = file.seek(0, 2)
     order = "<" if header[:2] == b"II" else ">"
-    is_big = 43 in header[2:4]
+    is_big = header[2] == 43  # as Pillow tells it, which reads a big-endian BigTIFF as a TIFF
     number = struct.Struct(f"{order}{'Q' if is_big else 'L'}")
     head = struct.Struct(f"{order}{'Q' if is_big else 'H'}")
     entry = struct.Struct(f"{order}HH{'Q8s' if is_big else 'L4s'}")

@@ -91,6 +91,7 @@ def write_image(
     icc_profile: bytes | None = None,
     exif: bytes | None = None,
     overwrite: bool = False,
+    commit: Callable[[Path], None] = lambda _: None,
 ) -> None:
     """Write a picture, whole or not at all.
 
@@ -109,6 +110,7 @@ def write_image(
         icc_profile: the colour space of pixels given alone, where it is not sRGB.
         exif: the camera's notes for pixels given alone, as `read_image` gives them.
         overwrite: replace a file that is already there.
+        commit: called with the finished file before it gets its name; where it fails, the file is not there.
 
     Raises:
         ConfigError: quality, subsampling or format are none that there are.
@@ -127,7 +129,7 @@ def write_image(
     else:
         check_holds(format_, picture, name)
     encoded = picture
-    write_to(target, name, lambda file: _encode(encoded, file, format_, name, quality, subsampling))
+    write_to(target, name, lambda file: _encode(encoded, file, format_, name, quality, subsampling), commit)
 
 
 def target_format(target: PathLike | BinaryIO, format: str | None = None) -> str:  # noqa: A002
@@ -144,7 +146,9 @@ def target_format(target: PathLike | BinaryIO, format: str | None = None) -> str
     elif (ending := Path(target).suffix.lower()) in FORMATS:
         format_ = FORMATS[ending]
     else:
-        raise ImageError(f"{target} ends in {Path(target).suffix!r}; expected one of {', '.join(FORMATS)}")
+        raise ImageError(
+            f"{target} ends in {Path(target).suffix!r}; expected one of {', '.join(FORMATS)}; or ask for a format"
+        )
     if format_ in ("AVIF", "WEBP") and not features.check(format_.lower()):
         raise ImageError(f"{name_of(target)} cannot be written: this Pillow was built without {format_}")
     return format_
@@ -194,16 +198,20 @@ def check_target(
         raise ImageError(f"{path} cannot be written: {reason}")
 
 
-def write_to(target: PathLike | BinaryIO, name: str, encode: Callable[[BinaryIO], None]) -> None:
-    """Let `encode` write a file or stream, whole or not at all.
+def write_to(
+    target: PathLike | BinaryIO, name: str, encode: Callable[[BinaryIO], None], commit: Callable[[Path], None]
+) -> None:
+    """Let `encode` write a file or stream, whole or not at all; `commit` sees a finished file before it has its name.
 
     Raises:
         ImageError: it cannot be written.
     """
     try:
         if isinstance(target, str | os.PathLike):
-            with written_whole(Path(target)) as unfinished, unfinished.open("xb") as file:
-                encode(file)
+            with written_whole(Path(target)) as unfinished:
+                with unfinished.open("xb") as file:
+                    encode(file)
+                commit(unfinished)
         else:
             content = io.BytesIO()  # encoders seek, and what fails halfway must not be in the stream
             encode(content)

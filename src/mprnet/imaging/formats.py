@@ -67,7 +67,6 @@ def recognise(header: bytes) -> str | None:
         b"II*\0": "TIFF",
         b"MM\0*": "TIFF",
         b"II+\0": "TIFF",
-        b"MM\0+": "TIFF",
     }
     return next((format_ for beginning, format_ in beginnings.items() if header.startswith(beginning)), None)
 

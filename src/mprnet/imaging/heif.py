@@ -51,5 +51,5 @@ def _pillow_heif(name: str) -> Any:
     try:
         import pillow_heif
     except ImportError as error:
-        raise MissingExtraError(f"{name} needs pillow-heif: pip install 'mprnet[heif]'") from error
+        raise MissingExtraError(f'{name} needs pillow-heif: pip install "mprnet[heif]"') from error
     return pillow_heif

@@ -115,10 +115,10 @@ def _swap_sides(data: bytearray, order: str, start: int) -> None:
     data[width], data[height] = data[height], data[width]
 
 
-def exif_of(image: Image.Image, format_: str) -> bytes | None:
-    """Return the EXIF data of an image that is loaded."""
+def exif_of(image: Image.Image, format_: str, turn: Any = None) -> bytes | None:
+    """Return the EXIF data of an image that is loaded; `turn` is what a TIFF had for its orientation before."""
     if format_ == "TIFF":
-        return _exif_of_tiff(image)
+        return _exif_of_tiff(image, turn)
     exif = image.info.get("exif")
     if exif is None and isinstance(text := image.info.get("Raw profile type exif"), str):  # ImageMagick's, in PNG
         try:
@@ -128,10 +128,12 @@ def exif_of(image: Image.Image, format_: str) -> bytes | None:
     return exif if isinstance(exif, bytes) else None
 
 
-def _exif_of_tiff(image: Image.Image) -> bytes | None:
+def _exif_of_tiff(image: Image.Image, turn: Any) -> bytes | None:
     """Return the notes of a TIFF, whose first directory describes the storage too."""
     stored, kept = image.getexif(), ImageFileDirectory_v2()
     data = b"II*\0" + bytes(4)
+    if turn in range(1, 9):
+        kept[ExifTags.Base.Orientation] = int(turn)
     try:
         for tag in TEXTS:
             if isinstance(text := stored.get(tag), str):

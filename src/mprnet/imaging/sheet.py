@@ -58,29 +58,29 @@ def contact_sheet(
 
 
 def compare(
-    pairs: Sequence[tuple[PathLike, PathLike]], out: PathLike, *, cell_px: int = CELL_PX, overwrite: bool = False
+    groups: Sequence[Sequence[PathLike]], out: PathLike, *, cell_px: int = CELL_PX, overwrite: bool = False
 ) -> None:
     """Write a sheet of pictures before and after, a row each, matched by name; of animations the first frames.
 
     Args:
-        pairs: folders of pictures before and after.
+        groups: in each the folders that are the columns of its rows, such as before and after.
         out: the sheet, a PNG or JPEG; its folder is made where missing.
         cell_px: the longer side of a picture on the sheet, in pixels.
         overwrite: replace a file that is already there.
 
     Raises:
-        ImageError: a folder does not exist, no name stands in both folders of a pair, a picture cannot be read,
+        ImageError: a folder does not exist, no name stands in all folders of a group, a picture cannot be read,
             or the sheet cannot be written.
     """
     out = Path(out)
     check_target(out, overwrite)
     rows = []
-    for before, after in ((Path(one), Path(other)) for one, other in pairs):
-        first, second = _by_name(before), _by_name(after)
-        names = [name for name in first if name in second]
+    for group in groups:
+        first, *others = columns = [(Path(folder), _by_name(Path(folder))) for folder in group]
+        names = [name for name in first[1] if all(name in paths for _, paths in others)]
         if not names:
-            raise ImageError(f"no picture of {before} has a partner of its name in {after}; expected at least one")
-        columns = ((before, first), (after, second))
+            after = " and ".join(str(folder) for folder, _ in others)
+            raise ImageError(f"no picture of {first[0]} has a partner of its name in {after}; expected at least one")
         rows += [
             [
                 (f"{folder.name or folder}: {paths[name].name}", _small(paths[name], cell_px))

@@ -6,7 +6,8 @@ PyAV, that is FFmpeg, does the work. What comes through:
   Matroska and WebM from a video of the same kind. Those count in milliseconds, so the times of others are rounded.
 - audio and subtitle tracks, packet by packet as they are; chapters and titles.
 - rotation and mirroring: the display matrix of the video is set on the new one, the frames stay as they are stored.
-- range, matrix, primaries and transfer of the colours; the shape of the pixels; the chroma subsampling.
+- range, matrix, primaries and transfer of the colours; the chroma subsampling; the shape of the pixels, for which VP9
+  and FFV1 have a place in MP4 alone: in Matroska and WebM they are refused where pixels are not square.
 - 10 bits, as 16-bit pixels between, where the codec has them (H.264 and FFV1; VP9 and MPEG-4 become 8 bits).
 
 H.264 halves the chroma in both directions only where both sides are even; a video with an odd side is written with
@@ -82,6 +83,7 @@ _CODECS = {
     "mpeg4": _Codec(None, 0, False, {"qmin": "2", "qmax": "2"}),
     "ffv1": _Codec(None, 0, False, {"level": "3"}),
 }
+_SHAPELESS = frozenset({"libvpx-vp9", "ffv1"})  # frames do not tell the shape of pixels, and PyAV not to Matroska
 _DEFAULTS = {"webm": ("libvpx-vp9",), "mp4": ("libx264", "mpeg4")}
 
 
@@ -152,11 +154,10 @@ class VideoReader:
     def __init__(self, path: PathLike, *, deep: bool = False) -> None:
         self.path = Path(path)
         with _reading(self.path), _opened(self.path) as (_, stream):
-            first = next(_decoded(stream), None)
+            first = next(_decoded(stream, self.path), None)
             if first is None:
                 raise VideoError(f"{self.path} has no frames; expected at least one")
-            if first.interlaced_frame:
-                raise VideoError(f"{self.path} is interlaced, which is not supported; deinterlace it first")
+            _check_progressive(self.path, first, 1)
             self.size_hw: tuple[int, int] = first.height, first.width
             _check_size(self.path, self.size_hw)
             self.time_base = Fraction(stream.time_base)
@@ -172,7 +173,8 @@ class VideoReader:
                 first.color_primaries,
                 first.color_trc,
             )
-            self.aspect: Fraction | None = stream.codec_context.sample_aspect_ratio or stream.sample_aspect_ratio
+            # Players let the container's win over that of the frames.
+            self.aspect: Fraction | None = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
             matrix = first.side_data.get("DISPLAYMATRIX")
             self.matrix = None if matrix is None else tuple(np.frombuffer(bytes(matrix), np.int32)[:9].tolist())
         self.frames, self.duration = _measure(self.path)
@@ -195,11 +197,13 @@ class VideoReader:
         """Decode the video, leaving out its first `skip` frames.
 
         Raises:
-            VideoError: the video is damaged, changes its size, or has frames without times or with equal ones.
+            VideoError: the video is damaged, has an interlaced frame, changes its size, or has frames without times or
+                with equal ones.
         """
         last: int | None = None
         with _reading(self.path), _opened(self.path) as (_, stream):
-            for number, frame in enumerate(_decoded(stream), 1):
+            for number, frame in enumerate(_decoded(stream, self.path), 1):
+                _check_progressive(self.path, frame, number)
                 if (frame.height, frame.width) != self.size_hw:
                     was, got = (f"{width}×{height}" for height, width in (self.size_hw, (frame.height, frame.width)))
                     raise VideoError(
@@ -380,6 +384,11 @@ def _add_all(
     output: Any, source: Any, film: VideoReader, encoding: Encoding, target: Path
 ) -> tuple[Any, dict[int, Any]]:
     """Prepare all tracks of a video; return that of the video, and the others by their number in the source."""
+    if film.aspect not in (None, 1) and encoding.codec in _SHAPELESS and encoding.container in ("matroska", "webm"):
+        raise VideoError(
+            f"{target} cannot hold the shape of the pixels of {film.path}, {film.aspect}, beside {encoding.codec}; "
+            "choose a target that ends in .mp4, or in .mkv with --codec libx264"
+        )
     video = _add_video(output, film, encoding)
     video.time_base = film.time_base
     original = _video(source, film.path)
@@ -489,6 +498,11 @@ def _interpolation() -> Any:
     return Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
+def _check_progressive(path: Path, frame: Any, number: int) -> None:
+    if frame.interlaced_frame:
+        raise VideoError(f"{path} is interlaced at frame {number}, which is not supported; deinterlace it first")
+
+
 def _check_size(path: Path, size_hw: tuple[int, int]) -> None:
     height, width = size_hw
     if not 0 < height * width <= MAX_PIXELS:
@@ -537,9 +551,17 @@ def _video(container: Any, path: Path) -> Any:
     return tracks[0]
 
 
-def _decoded(video: Any) -> Iterator[Any]:
-    for packet in video.container.demux(video):
-        yield from packet.decode()
+def _decoded(video: Any, path: Path) -> Iterator[Any]:
+    number = 0
+    try:
+        for packet in video.container.demux(video):
+            for frame in packet.decode():
+                number += 1
+                yield frame
+    except _pyav().error.InvalidDataError as error:
+        if not number:
+            raise
+        raise VideoError(f"{path} cannot be decoded after frame {number}: {error.strerror}; cut it there") from error
 
 
 def _is_encoder(name: str) -> bool:
@@ -556,7 +578,7 @@ def _pyav() -> ModuleType:
         import av.codec.codec
         import av.stream
     except ImportError as error:
-        raise MissingExtraError("videos need PyAV: pip install 'mprnet[video]'") from error
+        raise MissingExtraError('videos need PyAV: pip install "mprnet[video]"') from error
     return av
 
 

@@ -1,7 +1,7 @@
 """The network of the paper's Section 3, box by box."""
 
 from mprnet.network.ablation import AblatedMPRNet, build
-from mprnet.network.cost import StageCost, count_parameters, stage_costs
+from mprnet.network.cost import StageCost, stage_costs
 from mprnet.network.folding import FoldedMPRNet, Unfolded, fold
 from mprnet.network.local_pooling import set_local_pooling
 from mprnet.network.mprnet import SIZE_MULTIPLE, MPRNet, MPRNetConfig, StageOutputs
@@ -20,7 +20,6 @@ __all__ = [
     "StageOutputs",
     "Unfolded",
     "build",
-    "count_parameters",
     "fold",
     "preset",
     "set_local_pooling",

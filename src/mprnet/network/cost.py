@@ -19,11 +19,6 @@ class StageCost(NamedTuple):
     macs: int
 
 
-def count_parameters(model: nn.Module) -> int:
-    """Return the number of trainable numbers, a shared one counted once."""
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
 def stage_costs(config: MPRNetConfig, size_hw: tuple[int, int] = (256, 256)) -> list[StageCost]:
     """Count, without computing anything, what each exit of a network uses.
 

@@ -20,9 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mprnet.errors import ConfigError
 from mprnet.network.ablation import AblatedMPRNet
 from mprnet.network.blocks import CAB, ChannelAttention
 from mprnet.network.mprnet import (
+    SIZE_MULTIPLE,
     MPRNet,
     join_left_right,
     join_top_bottom,
@@ -35,6 +37,12 @@ if TYPE_CHECKING:
     from mprnet.network.blocks import SAM, Downsample, Upsample
     from mprnet.network.stages import ORB, Decoder, Encoder, EncoderFusion, ORSNet, ORSNetFusion
 
+_WITHIN = 1e-4
+"""How far the pictures of a network and of what it is rewritten to may be apart, over their largest number.
+
+Rounding takes less than 10⁻⁶ of it; what the one computes and the other leaves out, more.
+"""
+
 
 def fold(model: MPRNet) -> FoldedMPRNet | Unfolded:
     """Rewrite a network for inference; of those of Table 6 the CABs alone.
@@ -43,13 +51,52 @@ def fold(model: MPRNet) -> FoldedMPRNet | Unfolded:
         model: the network. Its weights are shared where they stay as they are, and its channel attentions are, so that
             `set_local_pooling(model, …)` acts on both; products of weights are computed now.
 
+    Raises:
+        ConfigError: the network computes something else than this module rewrites it to, as with a block that was
+            changed in `mprnet.network.blocks` alone.
+
     Example:
         >>> from mprnet.network import MPRNetConfig
         >>> model = MPRNet(MPRNetConfig(n_feat=8, num_cab=1))
         >>> fold(model)(torch.zeros(1, 3, 16, 24), stages=(1, 3))[1].shape
         torch.Size([1, 3, 16, 24])
     """
+    folded = _rewritten(model)
+    weight = next(model.parameters())
+    if (weight.device.type, weight.dtype) != ("cpu", torch.float32) or _distance(model, folded) > _WITHIN:
+        # In 64 bits neither the weights nor what the caller has set for the whole process round the pictures.
+        exact = copy.deepcopy(model).to("cpu", torch.float64)
+        distance = _distance(exact, _rewritten(exact))
+        if distance > _WITHIN:
+            raise ConfigError(
+                f"the network's pictures change by {distance:.2g} where it is rewritten for inference; expected "
+                "mprnet/network/folding.py to compute what its blocks and its forward compute"
+            )
+    return folded
+
+
+def _rewritten(model: MPRNet) -> FoldedMPRNet | Unfolded:
     return Unfolded(model) if isinstance(model, AblatedMPRNet) else FoldedMPRNet(model)
+
+
+@torch.no_grad()
+def _distance(model: MPRNet, folded: FoldedMPRNet | Unfolded) -> float:
+    """Return how far the pictures of both are apart, over their largest number or 1; NaN where they are not finite."""
+    modes = [(part, part.training) for part in model.modules()]
+    noise = torch.rand(
+        *(1, model.config.in_channels, SIZE_MULTIPLE, 2 * SIZE_MULTIPLE),
+        generator=torch.Generator().manual_seed(0),
+        dtype=torch.float32,
+        device="cpu",
+    ).to(next(model.parameters()).dtype)
+    try:
+        with torch.autocast("cpu", enabled=False):
+            drawn = model.eval()(noise).computed
+            pairs = zip(folded(noise, model.config.stages), drawn, strict=True)
+            return max(float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1)) for ours, theirs in pairs)
+    finally:
+        for part, mode in modes:
+            part.training = mode
 
 
 class Convolution(nn.Module):

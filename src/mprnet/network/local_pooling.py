@@ -11,7 +11,6 @@ Source: Chu, Chen, Chen, Lu, "Improving Image Restoration by Revisiting Global I
 
 from __future__ import annotations
 
-import math
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -128,20 +127,19 @@ def _coverage(size: int, window: float, block: int, device: torch.device, dtype:
     return covered.clamp(min=0) / window
 
 
-def set_local_pooling(model: MPRNet, crop_px: int | None, *, factor: float = FACTOR) -> None:
+def set_local_pooling(model: MPRNet, crop_px: int | None) -> None:
     """Let every channel attention average over a local window, or over the whole picture again.
 
-    The window is `factor` times what the attention saw in training: of a crop, stage 1 sees quarters and its decoder
+    The window is `FACTOR` times what the attention saw in training: of a crop, stage 1 sees quarters and its decoder
     halves, stage 2 halves and its decoder the whole, stage 3 the whole. One that covers the features gives the mean
     over all of them. Weights do not change, and `model.state_dict()` does not tell.
 
     Args:
         model: the network; it is off in a new one.
         crop_px: height and width of the training crops in pixels, a multiple of 8; `None` for the whole picture.
-        factor: window over training crop, above 0.
 
     Raises:
-        ConfigError: a value is impossible.
+        ConfigError: `crop_px` is impossible.
 
     Example:
         >>> from mprnet.network import MPRNet, MPRNetConfig
@@ -154,13 +152,11 @@ def set_local_pooling(model: MPRNet, crop_px: int | None, *, factor: float = FAC
     """
     if crop_px is not None and (type(crop_px) is not int or crop_px < BLOCK_PX or crop_px % BLOCK_PX):
         raise ConfigError(f"crop_px is {crop_px!r}; expected a multiple of {BLOCK_PX} from {BLOCK_PX}, or None")
-    if not (math.isfinite(factor) and factor > 0):
-        raise ConfigError(f"factor is {factor!r}; expected a number above 0")
     for part, (height, width) in model.seen():
         for name, module in part.named_modules():
             if isinstance(module, ChannelAttention):
                 module.window = None
                 if crop_px is not None:
                     scale = _SCALES.get(name.partition(".")[0], 1)
-                    side = factor * crop_px / scale
+                    side = FACTOR * crop_px / scale
                     module.window = Window(side * height, side * width, BLOCK_PX // scale)

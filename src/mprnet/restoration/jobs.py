@@ -15,10 +15,10 @@ from mprnet.errors import ConfigError, ImageError, MissingExtraError
 from mprnet.files import PathLike, obstacle, remove_unfinished
 from mprnet.imaging import Animation, Picture
 from mprnet.imaging.video import VideoReader, choose_encoding
-from mprnet.restoration.journal import NAME, Entry, Journal, settings_of, sha256_of
+from mprnet.restoration.journal import Entry, Journal, settings_of, sha256_of
 from mprnet.restoration.pictures import PictureOptions, Restored, load, restore, restore_animation, save
 from mprnet.restoration.pipeline import overlap
-from mprnet.restoration.plan import Failure, Job, is_video, plan, strip_of
+from mprnet.restoration.plan import LOG_NAME, Failure, Job, LeftOut, at_home, is_video, plan, strip_of
 from mprnet.restoration.restorer import several
 from mprnet.restoration.videos import begun_stage, restore_video
 
@@ -57,6 +57,8 @@ class Report:
     restored: tuple[Job, ...]
     skipped: tuple[Skipped, ...]
     failures: tuple[Failure, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    """What was found in folders and by patterns, but not taken for an input."""
 
 
 def restore_files(
@@ -72,9 +74,10 @@ def restore_files(
 ) -> Report:
     """Restore picture files, videos and folders; one that fails does not stop the others.
 
-    Folders are searched with all their subfolders for pictures; names that begin with a dot, linked folders and
-    videos are left out. An input is never replaced, and neither is any other file unless `options.overwrite` is given.
-    While one picture is under work, the next is read and the one before is written.
+    Folders are searched with all their subfolders for pictures; names that begin with a dot, linked folders, videos and
+    the results of earlier runs are left out: folders that have a log, and `NAME_restored` beside a `NAME`. An input is
+    never replaced, and neither is any other file unless `options.overwrite` is given. While one picture is under work,
+    the next is read and the one before is written.
 
     Each output folder has a log, `mprnet-log.jsonl` (see `mprnet.restoration.journal`). A target that exists is skipped
     where the log says that it was made from the same content with the same settings, and it has not changed since;
@@ -83,7 +86,8 @@ def restore_files(
 
     Args:
         restorers: the network to use, or several that work one after the other.
-        inputs: one or several: files, folders, and patterns such as `photos/**/*.jpg` where no file has that very name.
+        inputs: one or several: files, folders, and patterns such as `photos/**/*.jpg` where no file has that very name;
+            `~` is the home folder.
         output: a folder, in which files keep their names, and the files of a folder, or of a pattern, their place in
             it; or, for a single file, also a file name with the ending of a picture or video. Without one, `NAME.png`
             becomes `NAME_restored.png` beside it, and the folder `NAME` becomes `NAME_restored`.
@@ -94,15 +98,15 @@ def restore_files(
         watch: called in this thread when a picture begins, now and then under work, and, in order, when it is written.
 
     Returns:
-        Report: the pictures made, those skipped, and the failures with their reasons.
+        Report: the pictures made, those skipped, the failures with their reasons, and what was left out.
 
     Raises:
         ConfigError: no inputs, `output` does not fit them, a log is none of ours, a video's codec or quality is none,
             or as `restore_picture`; before anything is restored.
     """
     chosen = several(restorers)
-    entries = plan(inputs, output, ending=options.ending, compare=options.compare)
-    run = _Run(chosen, options, _Encoding(codec, crf), None if log is None else Path(log), entries, watch)
+    entries, left_out = plan(inputs, output, ending=options.ending, compare=options.compare)
+    run = _Run(chosen, options, _Encoding(codec, crf), None if log is None else at_home(log), entries, watch)
     _remove_unfinished(entries)
     finished = False
     try:
@@ -112,7 +116,7 @@ def restore_files(
         with suppress(OSError):  # what matters of the log is written, and where it could not be, that was said
             for journal in run.journals.values():
                 journal.end(interrupted=not finished)
-    return run.report()
+    return run.report(left_out)
 
 
 class _Encoding(NamedTuple):
@@ -174,7 +178,6 @@ class _Run:
         places = sorted({place for entry in entries if (place := self._place_of_log(entry))})
         settings = settings_of(restorers, options, **encoding._asdict()) if places else {}
         self._digests = self._two_digests() if places else ("", "")
-        self._whole_digest = settings.get("digest", "")  # of both in one, as older logs have it
         self.journals = {place: Journal(place, settings) for place in places}
         for entry in entries:
             if isinstance(entry, Job) and is_video(entry.source):
@@ -218,11 +221,12 @@ class _Run:
         self._outcomes.append(outcome)
         self._watch(Progress(entry.source, number, self._total, 1, outcome))
 
-    def report(self) -> Report:
+    def report(self, left_out: Iterable[LeftOut]) -> Report:
         return Report(
             tuple(outcome for outcome in self._outcomes if isinstance(outcome, Job)),
             tuple(outcome for outcome in self._outcomes if isinstance(outcome, Skipped)),
             tuple(outcome for outcome in self._outcomes if isinstance(outcome, Failure)),
+            tuple(left_out),
         )
 
     def _read(self, job: Job, admit: Callable[[int], None]) -> _Work | Skipped:
@@ -250,8 +254,7 @@ class _Run:
         changes = {
             f"it is not what was written to it, from {job.source}": entry.target_sha256 != sha256_of(job.target),
             f"{job.source} has changed since it was restored": entry.source_sha256 != source_sha256,
-            "it was restored with other settings": entry.settings
-            not in (self._digests[is_video(job.source)], self._whole_digest),
+            "it was restored with other settings": entry.settings != self._digests[is_video(job.source)],
         }
         if reason := next((change for change, is_so in changes.items() if is_so), None):
             raise ImageError(f"{job.target} exists, and {reason}; choose another output or ask to overwrite it")
@@ -325,7 +328,7 @@ class _Run:
         return self.journals[place] if place else None
 
     def _place_of_log(self, entry: Job | Failure) -> Path | None:
-        return self._log or (entry.folder / NAME if entry.folder else None)
+        return self._log or (entry.folder / LOG_NAME if entry.folder else None)
 
 
 def _has_strip(target: Path) -> bool:

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import stat
 import threading
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mprnet import __version__
 from mprnet.backends import fingerprint
 from mprnet.errors import ConfigError
+from mprnet.files import status_of
 from mprnet.imaging import FORMATS
 
 if TYPE_CHECKING:
@@ -23,9 +25,6 @@ if TYPE_CHECKING:
 
     from mprnet.restoration.pictures import PictureOptions
     from mprnet.restoration.restorer import Restorer
-
-NAME = "mprnet-log.jsonl"
-"""What the log is called in an output folder."""
 
 _FIRST = b'{"run": '
 
@@ -58,7 +57,7 @@ class Journal:
         settings: of this run, as `settings_of` returns them.
 
     Raises:
-        ConfigError: the file exists and is no such log, cannot be read, or has the ending of a picture.
+        ConfigError: the file exists and is no such log or no ordinary file, cannot be read, or has a picture's ending.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
@@ -116,9 +115,11 @@ class Journal:
         if self.path.suffix.lower() in FORMATS:
             raise ConfigError(f"the log is {self.path}, the name of a picture; expected one that ends in .jsonl")
         try:
+            if (status := status_of(self.path)) is None:
+                return
+            if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, and a device keeps nothing
+                raise ConfigError(f"the log {self.path} is a folder or no ordinary file; choose another name for it")
             content = self.path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return
         except OSError as error:
             if not os.path.lexists(self.path):  # a name that no folder can have; the pictures will give the reason
                 return
@@ -153,8 +154,8 @@ class Journal:
 def settings_of(restorers: Sequence[Restorer], options: PictureOptions, **more: Any) -> dict[str, Any]:
     """Return all that decides what a picture becomes, in clear, and `digest`, one word for all of it.
 
-    That is: for each network the hash of its weights and hyper-parameters, whether it averages locally, over what it
-    was trained with, and over the eight turned pictures, at how many sizes it works, its engine and its precision;
+    That is: for each network the hash of its weights, hyper-parameters and local pooling, whether it averages over the
+    turned pictures, at how many sizes it works, its engine and its precision;
     stage, budget and strength; how files are compressed; and `RESULTS_VERSION`. The size of tiles and the device are
     left out, which do not show, and so is this package's version, so that an update of it does not redo a folder. A
     picture's format is in its target's name.
@@ -169,11 +170,9 @@ def settings_of(restorers: Sequence[Restorer], options: PictureOptions, **more: 
         "networks": [
             {
                 "network_sha256": fingerprint(restorer.model),
-                "local": restorer.local,
-                "crop_px": restorer.crop_px,
                 "ensemble": restorer.ensemble,
                 "upright": restorer.ensemble and restorer.upright,
-                **({"scales": restorer.scales} if restorer.scales > 1 else {}),  # older logs know of one alone
+                "scales": restorer.scales,
                 "backend": restorer.backend.name,
                 "precision": restorer.backend.precision,
             }

@@ -68,9 +68,14 @@ def choose_side(free: int, per_pixel: int, largest_px: int) -> int:
     return min(largest_px, max(SMALLEST_TILE_PX, side))
 
 
-def fits(free: int, needed: int) -> bool:
-    """Tell whether a pass that needs so many bytes may take them."""
-    return needed <= free * _SHARE
+def fitting(free: int, needed: int) -> int:
+    """Return how many passes that need so many bytes each may be under way at once; 0 where one may not.
+
+    Example:
+        >>> fitting(free=2**30, needed=2**28)
+        2
+    """
+    return int(free * _SHARE) // max(1, needed)
 
 
 def _free_of_control_group(root: Path) -> int:
@@ -79,27 +84,28 @@ def _free_of_control_group(root: Path) -> int:
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if not controllers:
-            mount, limit, usage, cache = root / "sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"
+            mount, limit, usage, kind = root / "sys/fs/cgroup", "memory.max", "memory.current", ""
         elif "memory" in controllers.split(","):
             mount, limit, usage = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
-            cache = "total_inactive_file"
+            kind = "total_"
         else:
             continue
         # Any of the groups around it may be the one that is limited. Inside a container some are not to be seen.
         place = mount / path.strip("/")
         for group in (place, *place.parents):
             if group.is_relative_to(mount):
-                free = min(free, _free_of(group, limit, usage, cache))
+                free = min(free, _free_of(group, limit, usage, kind))
     return free
 
 
-def _free_of(group: Path, limit: str, usage: str, cache: str) -> int:
+def _free_of(group: Path, limit: str, usage: str, kind: str) -> int:
     most, used = ("".join(_lines(group / name)).strip() for name in (limit, usage))
     if not most.isdigit() or not used.isdigit():  # no such group, or "max"
         return 2**63
     counts = dict(line.split(maxsplit=1) for line in _lines(group / "memory.stat") if " " in line)
-    # What files have left behind in memory counts as used, but makes room when it is needed.
-    return max(0, int(most) - int(used) + int(counts.get(cache, 0)))
+    # What files have left behind in memory, read once or again, counts as used, but makes room when it is needed.
+    left_behind = sum(int(counts.get(f"{kind}{state}_file", 0)) for state in ("inactive", "active"))
+    return max(0, int(most) - int(used) + left_behind)
 
 
 def _lines(path: Path) -> list[str]:

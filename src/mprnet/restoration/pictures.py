@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from mprnet.errors import ConfigError, ImageError
-from mprnet.files import PathLike, written_whole
+from mprnet.files import PathLike
 from mprnet.imaging import (
     FORMATS,
     MAX_PIXELS,
@@ -26,11 +25,10 @@ from mprnet.imaging import (
     contact_sheet,
     read_frames,
     read_image,
-    target_format,
     write_frames,
     write_image,
 )
-from mprnet.imaging.decoding import decode, name_of, open_picture, upright
+from mprnet.imaging.decoding import check_samples, decode, name_of, open_picture, upright
 from mprnet.imaging.formats import check_holds, format_named
 from mprnet.imaging.pixels import to_8_bits
 from mprnet.restoration.plan import check_ending, strip_of
@@ -187,6 +185,7 @@ def load(
     with open_picture(source, MAX_PIXELS) as opened:
         pixels = opened.image.width * opened.image.height
         is_animated = opened.is_animated
+        check_samples(opened)  # a raw photograph is none, whatever the target is called
         decoded = decode(opened) if opened.format == "HEIF" else None  # which opening it has decoded already
     if target is not None:
         check_target(target, options.overwrite, format=options.format)
@@ -256,13 +255,10 @@ def save(
     Raises:
         ImageError, MissingExtraError: as `restore_picture`.
     """
-    lossy = _lossy(options)
+    _make_folder(target)
+    write_image(restored.picture, target, commit=commit, **_choices(target, options, restored.picture.format))
     if isinstance(target, Path):
-        with _placed(target, options, commit) as unfinished:
-            write_image(restored.picture, unfinished, format=target_format(target, options.format), **lossy)
         _save_strip(restored, target, options)
-    else:
-        write_image(restored.picture, target, format=_stream_format(options, restored.picture.format), **lossy)
 
 
 def restore_animation(
@@ -295,15 +291,11 @@ def restore_animation(
             first = first or restored
             yield replace(frame, picture=restored.picture)
 
-    if isinstance(target, Path):
-        format_ = target_format(target, options.format)
-        with _placed(target, options, commit) as unfinished:
-            write_frames(frames(), unfinished, loop=animation.loop, format=format_, **_lossy(options))
-        if first is not None:
-            _save_strip(first, target, options)
-    else:
-        format_ = _stream_format(options, animation.format)
-        write_frames(frames(), target, loop=animation.loop, format=format_, **_lossy(options))
+    _make_folder(target)
+    choices = _choices(target, options, animation.format)
+    write_frames(frames(), target, loop=animation.loop, commit=commit, **choices)
+    if isinstance(target, Path) and first is not None:
+        _save_strip(first, target, options)
 
 
 def _save_strip(restored: Restored, target: Path, options: PictureOptions) -> None:
@@ -312,8 +304,22 @@ def _save_strip(restored: Restored, target: Path, options: PictureOptions) -> No
         write_image(restored.strip, strip_of(target), icc_profile=profile, overwrite=options.overwrite)
 
 
-def _lossy(options: PictureOptions) -> dict[str, Any]:
-    return {"quality": options.quality, "subsampling": options.subsampling}
+def _make_folder(target: Path | BinaryIO) -> None:
+    if isinstance(target, Path):
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ImageError(f"{target} cannot be written: {error.strerror or error}") from error
+
+
+def _choices(target: Path | BinaryIO, options: PictureOptions, given: str | None) -> dict[str, Any]:
+    """Return how to write what was of the format `given`."""
+    return {
+        "format": options.format if isinstance(target, Path) else _stream_format(options, given),
+        "quality": options.quality,
+        "subsampling": options.subsampling,
+        "overwrite": options.overwrite,
+    }
 
 
 def ending_of(format_: str) -> str:
@@ -324,22 +330,6 @@ def ending_of(format_: str) -> str:
         '.jpg'
     """
     return next(ending for ending, named in FORMATS.items() if named == format_)
-
-
-@contextlib.contextmanager
-def _placed(target: Path, options: PictureOptions, commit: Callable[[Path], None]) -> Iterator[Path]:
-    """Give a name to write to, which becomes `target` when the block and `commit` end well."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        check_target(target, options.overwrite, format=options.format)  # it may have come while the network worked
-        with written_whole(target) as unfinished:
-            try:
-                yield unfinished
-            except ImageError as error:
-                raise ImageError(str(error).replace(str(unfinished), str(target))) from error
-            commit(unfinished)
-    except OSError as error:
-        raise ImageError(f"{target} cannot be written: {error.strerror or error}") from error
 
 
 def _stream_format(options: PictureOptions, given: str | None) -> str:

@@ -7,9 +7,8 @@ import re
 import sys
 import unicodedata
 from dataclasses import dataclass, field
-from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
 
@@ -22,7 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
+LOG_NAME = "mprnet-log.jsonl"
+"""What the log is called in an output folder."""
+
 _MARK, _STRIP = "_restored", "_compare"
+_EARLIER = "of an earlier run"
 _WILD = re.compile(r"[*?[]")
 _SYSTEM = sys.platform
 
@@ -46,6 +49,25 @@ class Failure:
     source: Path
     reason: str
     folder: Path | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What was found but not taken for an input: a file or folder.
+
+    `kind` is the ending of a file that is none to restore, in small letters, or `without an ending`, `linked folder`,
+    or `of an earlier run`: a folder with the log of one, or what is called `NAME_restored` beside a `NAME`.
+    """
+
+    source: Path
+    kind: str
+
+
+class Plan(NamedTuple):
+    """What is to be done, in order, and what was left out."""
+
+    entries: list[Job | Failure]
+    left_out: list[LeftOut]
 
 
 def is_video(path: Path) -> bool:
@@ -75,7 +97,7 @@ def plan(
     *,
     ending: str | None = None,
     compare: bool = False,
-) -> list[Job | Failure]:
+) -> Plan:
     """Say for every picture where it goes; a failure where it cannot go there.
 
     Args:
@@ -91,11 +113,30 @@ def plan(
         inputs = [inputs]
     if "" in (*inputs, output):  # which would stand for the current folder
         raise ConfigError("an input or the output is an empty name; expected files, folders or patterns")
-    return list(_without_clashes(list(_pair(inputs, None if output is None else Path(output), ending)), compare))
+    wanted, left_out = [], []
+    for found in _pair([at_home(given) for given in inputs], None if output is None else at_home(output), ending):
+        if isinstance(found, LeftOut):
+            left_out.append(found)
+        else:
+            wanted.append(found)
+    named = {(job.source.parent, job.source.stem) for job in wanted if isinstance(job, Job)}
+    made = [job for job in wanted if isinstance(job, Job) and _made_of(job.source, named)]
+    left_out += [LeftOut(job.source, _EARLIER) for job in made]
+    entries = list(_without_clashes([entry for entry in wanted if entry not in made], compare))
+    return Plan(entries, sorted(left_out, key=lambda each: each.source))
+
+
+def at_home(given: PathLike) -> Path:
+    """Put the home folder in for a `~` that the shell has left in a name, as in `--output=~/dry`.
+
+    A file or folder that is called `~` is itself.
+    """
+    path = Path(given)
+    return path if path.parts and os.path.lexists(path.parts[0]) else Path(os.path.expanduser(path))  # noqa: PTH111 (fails)
 
 
 def _without_clashes(wanted: list[Job | Failure], compare: bool) -> Iterator[Job | Failure]:
-    sources = {_entry(job.source) for job in wanted if isinstance(job, Job)}
+    sources = {_entry(job.source) for job in wanted if isinstance(job, Job) and os.path.lexists(job.source)}
     originals = {file for job in wanted if isinstance(job, Job) and (file := _file_of(job.source, links=True))}
     taken: dict[str, Path] = {}
     for job in wanted:
@@ -113,7 +154,7 @@ def _without_clashes(wanted: list[Job | Failure], compare: bool) -> Iterator[Job
                 reason = f"{job.source} would be restored to {place}, which is an input; choose another output"
                 break
             if other := taken.get(_folded(entry)):
-                reason = f"{job.source} would be restored to {place}, as {other} is; give them different output folders"
+                reason = f"{job.source} would be restored to {place}, as {other} is; give them outputs of their own"
                 break
         if reason:
             yield Failure(job.source, reason, job.folder)
@@ -122,25 +163,24 @@ def _without_clashes(wanted: list[Job | Failure], compare: bool) -> Iterator[Job
             yield job
 
 
-def _pair(inputs: Sequence[PathLike], output: Path | None, ending: str | None) -> Iterator[Job | Failure]:
+def _pair(inputs: Sequence[Path], output: Path | None, ending: str | None) -> Iterator[Job | Failure | LeftOut]:
     """Say where every picture would go, each on its own."""
     if not inputs:
         raise ConfigError("no pictures are given; expected files, folders or patterns")
     is_file = False
     if output is not None and not _is_folder(output):
         is_file = output.suffix.lower() in Image.registered_extensions() | FORMATS or is_video(output)
-        if is_file and (len(inputs) > 1 or _is_folder(Path(inputs[0])) or _is_pattern(inputs[0])):
+        if is_file and (len(inputs) > 1 or _is_folder(inputs[0]) or _wild_from(inputs[0]) is not None):
             raise ConfigError(f"output is the file {output}, but several pictures may be made; expected a folder")
         if is_file:
             check_ending(output, ending)
         if not is_file and os.path.exists(output):  # noqa: PTH110 (as `_is_folder`)
             raise ConfigError(f"output is {output}, which is a file; expected a folder")
-    for given in inputs:
-        path = Path(given)
+    for path in inputs:
         if _is_folder(path):
             yield from _pair_folder(path, output, ending)
-        elif _is_pattern(given):
-            yield from _pair_pattern(os.fspath(given), output, ending)
+        elif (wild := _wild_from(path)) is not None:
+            yield from _pair_pattern(path, wild, output, ending)
         elif output is None:
             yield Job(path, _ended(path.with_stem(path.stem + _MARK), ending))
         elif is_file:
@@ -149,7 +189,7 @@ def _pair(inputs: Sequence[PathLike], output: Path | None, ending: str | None) -
             yield Job(path, _ended(output / path.name, ending), output)
 
 
-def _pair_folder(folder: Path, output: Path | None, ending: str | None) -> Iterator[Job | Failure]:
+def _pair_folder(folder: Path, output: Path | None, ending: str | None) -> Iterator[Job | Failure | LeftOut]:
     root = output
     if output is None:
         named = folder if folder.name not in ("", "..") else Path(os.path.abspath(folder))  # noqa: PTH100 (keeps links)
@@ -159,49 +199,63 @@ def _pair_folder(folder: Path, output: Path | None, ending: str | None) -> Itera
     unreadable: list[OSError] = []
     empty = True
     for place, subfolders, names in os.walk(folder, onerror=unreadable.append):
-        # In a fixed order, without what is hidden, and without results of an earlier run.
-        subfolders[:] = sorted(
+        # In a fixed order, without what is hidden, and without results of earlier runs, here or in folders of others.
+        own = sorted(
             name for name in subfolders if not name.startswith(".") and _entry(Path(place, name)) != _entry(output)
         )
-        for name in sorted(names):
-            source = Path(place, name)
-            if not name.startswith(".") and source.suffix.lower() in FORMATS:
+        kinds = {name: _kind_of_folder(Path(place, name)) for name in own}
+        subfolders[:] = [name for name in own if kinds[name] is None]
+        yield from (LeftOut(Path(place, name), kind) for name, kind in kinds.items() if kind is not None)
+        for source in (Path(place, name) for name in sorted(names) if not name.startswith(".") and name != LOG_NAME):
+            if source.suffix.lower() in FORMATS:
                 empty = False
                 yield Job(source, _ended(output / source.relative_to(folder), ending), output)
+            else:
+                yield LeftOut(source, _kind_of(source))
     for error in unreadable:
         yield Failure(Path(error.filename), f"{error.filename} cannot be read: {error.strerror}", root)
     if empty and not unreadable:
         yield Failure(folder, f"{folder} has no pictures; expected at least one of {', '.join(FORMATS)}", root)
 
 
-def _pair_pattern(pattern: str, output: Path | None, ending: str | None) -> Iterator[Job | Failure]:
+def _pair_pattern(
+    pattern: Path, wild: int, output: Path | None, ending: str | None
+) -> Iterator[Job | Failure | LeftOut]:
     """Pair the pictures and videos that match; below `output` they keep their place below the fixed part of it."""
-    parts = Path(pattern).parts
-    fixed = list(takewhile(lambda part: not _WILD.search(part), parts))
-    base = Path(*fixed)
+    base = Path(*pattern.parts[:wild])
     try:
         # `Path.glob` follows no linked folders, so no circles.
-        found = sorted(path for path in base.glob(str(Path(*parts[len(fixed) :]))) if not _is_folder(path))
+        found = sorted(path for path in base.glob(str(Path(*pattern.parts[wild:]))) if not _is_folder(path))
     except (ValueError, OSError) as error:
-        raise ConfigError(f"{pattern!r} is no pattern of files: {error}") from error
-    sources = [
-        path
-        for path in found
-        if (path.suffix.lower() in FORMATS or is_video(path))
-        and not any(part.startswith(".") for part in path.relative_to(base).parts)
-    ]
+        raise ConfigError(f"{str(pattern)!r} is no pattern of files: {error}") from error
+    sources = []
+    for path in found:
+        if any(part.startswith(".") for part in path.relative_to(base).parts) or path.name == LOG_NAME:
+            continue
+        if path.suffix.lower() in FORMATS or is_video(path):
+            sources.append(path)
+        else:
+            yield LeftOut(path, _kind_of(path))
     if output is not None and not _is_within(base, output):  # without results of an earlier run
         sources = [path for path in sources if not _is_within(path.parent, output)]
-    if output is None:  # without the results of an earlier run here either
-        named = {(path.parent, path.stem) for path in sources}
-        sources = [path for path in sources if not _made_of(path, named)]
     for source in sources:
         if output is None:
             yield Job(source, _ended(source.with_stem(source.stem + _MARK), ending))
         else:
             yield Job(source, _ended(output / source.relative_to(base), ending), output)
     if not sources:
-        yield Failure(Path(pattern), f"{pattern} does not exist, and as a pattern it matches no pictures", output)
+        yield Failure(pattern, f"{pattern} does not exist, and as a pattern it matches no pictures", output)
+
+
+def _kind_of_folder(folder: Path) -> str | None:
+    """Say why a subfolder is not searched; None where it is."""
+    if folder.is_symlink():
+        return "linked folder"
+    return _EARLIER if os.path.lexists(folder / LOG_NAME) else None
+
+
+def _kind_of(path: Path) -> str:
+    return path.suffix.lower() or "without an ending"
 
 
 def _made_of(path: Path, named: set[tuple[Path, str]]) -> bool:
@@ -216,8 +270,16 @@ def _ended(target: Path, ending: str | None) -> Path:
     return target if ending is None or is_video(target) else target.with_suffix(ending)
 
 
-def _is_pattern(given: PathLike) -> bool:
-    return bool(_WILD.search(os.fspath(given))) and not os.path.lexists(given)
+def _wild_from(given: Path) -> int | None:
+    """Return the first part that is a pattern, and nothing's very name, as `[2024]` may be; None without one."""
+    return next(
+        (
+            place
+            for place, part in enumerate(given.parts)
+            if _WILD.search(part) and not os.path.lexists(Path(*given.parts[: place + 1]))
+        ),
+        None,
+    )
 
 
 def _entry(path: Path) -> str:

@@ -25,7 +25,7 @@ from mprnet.restoration.memory import (
     SMALLEST_TILE_PX,
     OutOfMemory,
     choose_side,
-    fits,
+    fitting,
     free_bytes,
     watched,
 )
@@ -64,7 +64,8 @@ class Restorer:
     """Restore pictures with a trained MPRNet, whatever their size.
 
     A picture is padded to a multiple of 8 and cut back. One of more than `max_whole_px` pixels, or too large for the
-    memory that is free, is restored in overlapping tiles, row by row, so that memory does not grow with it. Where
+    memory that is free, is restored in overlapping tiles, row by row, so that memory does not grow with it, but
+    for what several `scales` hold of it in floating point. Where
     memory runs out all the same, smaller tiles go on from the rows that are done. Calls from several threads may
     overlap; they share the processor, and `last_tile_px` is then that of any of them.
 
@@ -92,8 +93,8 @@ class Restorer:
         trained_stages: how many of the stages were ever trained; later ones are refused. Files say it.
         backend: the engine: `torch`, `compile` (torch, compiled), `openvino`, `onnx` (ONNX Runtime); or `auto`: torch
             on GPUs and with local pooling, elsewhere torch or OpenVINO (without it, ONNX Runtime), whichever was
-            faster, measured once and remembered. Here torch, in fp32, is the default, since the weights may still
-            change; `from_pretrained` and `from_checkpoint` take `auto` for both.
+            faster, measured once and remembered. Here torch, in fp32, is the default, which converts nothing;
+            `from_pretrained` takes `auto` for both.
         precision: what convolutions compute with: `fp32`, `bf16`, on a GPU `fp16` and `tf32`, with OpenVINO `int8`; or
             `auto`, fp16 on GPUs, bf16 on processors that are faster with it and fp32 elsewhere.
         int8: for int8, the quantized network that `mprnet export` made of these weights.
@@ -102,6 +103,7 @@ class Restorer:
     Attributes:
         model: the network, an `MPRNet`; its config says how many channels a picture has.
         backend: what computes, a `mprnet.backends.Backend`.
+        int8: the file of the quantized network, which is read where the precision is int8; None without one.
         is_local: whether channel attention averages over windows, as `local` and `crop_px` decide.
         last_tile_px: the side of the tiles, in pixels, that the last picture was restored in at its own size; None
             where it was whole, or there was none yet.
@@ -160,12 +162,12 @@ class Restorer:
         self.max_whole_px = (
             max_whole_px if max_whole_px is not None else MAX_WHOLE_PX if tile_px is None else tile_px**2
         )
-        self.local: Local = local
         self.crop_px = CROP_PX if crop_px is None else crop_px
         self.ensemble = ensemble
         self.scales = scales
         self.upright = upright
         self.trained_stages = trained_stages
+        self.int8 = None if int8 is None else Path(int8)
         self.is_local = self.crop_px >= CROP_PX if local == "auto" else bool(local)
         self.last_tile_px: int | None = None
         set_local_pooling(self.model, self.crop_px)  # which checks the size
@@ -176,17 +178,18 @@ class Restorer:
             name=backend,
             precision=precision,
             device=next(self.model.parameters()).device,
-            int8=None if int8 is None else Path(int8),
+            int8=self.int8,
             notice=notice,
         )
         self._ceiling_px = 2**31
         self._seconds_per_px: dict[int, float] = {}
         self._prepared: set[tuple[object, ...]] = set()  # kinds of pictures that have been computed
+        self._last_whole: tuple[object, ...] | None = None
 
     @classmethod
     def from_pretrained(
         cls,
-        name_or_path: str | Path,
+        name_or_path: PathLike,
         *,
         task: str | None = None,
         device: str | torch.device | None = None,
@@ -198,7 +201,7 @@ class Restorer:
         precision: Precision = "auto",
         notice: Callable[[str], None] = lambda _: None,
     ) -> Self:
-        """Load shipped weights by the name of their task, or a weights file.
+        """Load shipped weights by the name of their task, or a weights file, in our form or the published one.
 
         Args:
             name_or_path: `derain`, `deblur`, `denoise`, or a path.
@@ -213,60 +216,12 @@ class Restorer:
             notice: likewise.
 
         Raises:
-            CheckpointError: no such weights, or they cannot be read.
+            CheckpointError: no such weights, they cannot be read, or the training crop in their metadata is no number.
             ConfigError: the weights are for another task, the device does not exist, a size is impossible, or the
                 engine cannot do what is asked for.
             MissingExtraError: the engine is not installed.
         """
         path = find_weights(name_or_path)
-        return cls.from_checkpoint(
-            path,
-            task=task,
-            device=device,
-            local=local,
-            ensemble=ensemble,
-            scales=scales,
-            tile_px=tile_px,
-            backend=backend,
-            precision=precision,
-            notice=notice,
-        )
-
-    @classmethod
-    def from_checkpoint(
-        cls,
-        path: PathLike,
-        *,
-        task: str | None = None,
-        device: str | torch.device | None = None,
-        local: Local = "auto",
-        ensemble: bool = False,
-        scales: int = 1,
-        tile_px: int | None = None,
-        backend: BackendName = "auto",
-        precision: Precision = "auto",
-        notice: Callable[[str], None] = lambda _: None,
-    ) -> Self:
-        """Load a weights file, in our form or the published one.
-
-        Args:
-            path: the file.
-            task: what the weights are to undo, where their file does not say it.
-            device: where to compute; without one, the GPU where there is one.
-            local: as for a `Restorer`, as are the following; the training crop is in the file's metadata.
-            ensemble: likewise.
-            scales: likewise.
-            tile_px: likewise.
-            backend: likewise.
-            precision: likewise; the quantized network for int8 is the file `NAME.int8.xml` beside the weights.
-            notice: likewise.
-
-        Raises:
-            CheckpointError: the file cannot be read, or the training crop in its metadata is no number.
-            ConfigError: the weights are for another task, the device does not exist, a size is impossible, or the
-                engine cannot do what is asked for.
-            MissingExtraError: the engine is not installed.
-        """
         model = load_checkpoint(path)
         metadata = read_metadata(path)
         crop = metadata.get("training_crop_px")
@@ -289,7 +244,7 @@ class Restorer:
             tile_px=tile_px,
             backend=backend,
             precision=precision,
-            int8=Path(path).with_suffix(".int8.xml"),
+            int8=path.with_suffix(".int8.xml"),
             notice=notice,
         )
 
@@ -422,34 +377,6 @@ class Restorer:
             self._restore(PixelCanvas(pixels, out, channels, strength), (stage,), 1, progress)
         return out
 
-    def restore_file(
-        self,
-        source: PathLike,
-        target: PathLike,
-        *,
-        stage: int = 3,
-        strength: float = 1.0,
-        overwrite: bool = False,
-        progress: Callable[[float], None] = lambda _: None,
-    ) -> None:
-        """Restore a picture file, keeping its depth, transparency, colour profile and EXIF.
-
-        Args:
-            source: a picture of any of `mprnet.imaging.FORMATS`.
-            target: the file to write; its folder is made where it is missing.
-            stage: 1, 2 or 3, whose picture to write.
-            strength: as for a call.
-            overwrite: replace `target` where it exists.
-            progress: called now and then with the fraction that is done.
-
-        Raises:
-            ImageError, ConfigError, MissingExtraError: as `restore_picture`.
-        """
-        from mprnet.restoration.pictures import PictureOptions, restore_picture
-
-        options = PictureOptions(stage=stage, strength=strength, overwrite=overwrite)
-        restore_picture([self], source, target, options=options, progress=progress)
-
     def seconds(self, size_hw: tuple[int, int], stage: int = 3) -> float:
         """Return how long a picture is expected to take, by what earlier ones took; at first, by a small tile.
 
@@ -464,7 +391,11 @@ class Restorer:
         known = stage if stage in self._seconds_per_px else max(self._seconds_per_px)
         share = self._costs[stage] / self._costs[known]
         sizes = [reduced_size(size_hw, factor) for factor in (*self._factors, 1)]
-        return self._seconds_per_px[known] * share * sum(self._computed_px(size, (stage,), 1) for size in sizes)
+        return (
+            self._seconds_per_px[known]
+            * share
+            * sum(self._computed_px(size, self._side(size, (stage,), 1)) for size in sizes)
+        )
 
     def choose_stage(self, size_hw: tuple[int, int], budget_seconds: float) -> int:
         """Return the last stage whose picture is expected within the budget; the first one where none is.
@@ -492,8 +423,9 @@ class Restorer:
     ) -> tuple[Tensor, ...]:
         """Return the pictures of `stages`, each shaped as `degraded`."""
         batch = degraded.detach() if degraded.dim() == 4 else degraded.detach().unsqueeze(0)
-        height, width = _padded(batch.shape[-2:])
-        per_pass = max(1, self.max_whole_px // (height * width))
+        pixels = math.prod(_padded(batch.shape[-2:]))
+        needed = self.backend.bytes_per_pixel(stages[-1]) * pixels
+        per_pass = max(1, min(self.max_whole_px // pixels, fitting(free_bytes(self.backend.device), needed)))
         # Made outside of inference mode, so that the caller gets ordinary tensors.
         restored = tuple(torch.empty_like(batch) for _ in stages)
         for start in range(0, len(batch), per_pass):
@@ -556,8 +488,8 @@ class Restorer:
             self._ceiling_px = smaller_px  # so that the next frame of a video need not fail first
             return smaller_px
 
-        computed_px = count * self._computed_px(canvas.size_hw, stages, count)
         side_px = self._side(canvas.size_hw, stages, count)
+        computed_px = count * self._computed_px(canvas.size_hw, side_px)
         begun = time.perf_counter()
         restore_tiled(
             lambda tile: self._turned(tile, stages) if self.ensemble else self._forward(tile, stages),
@@ -570,9 +502,10 @@ class Restorer:
         )
         tile_px = min(side_px, self._ceiling_px)
         self.last_tile_px = None if tile_px >= max(_padded(canvas.size_hw)) else tile_px
-        # For the first of a kind the engine may have converted or compiled the network.
-        size_hw = canvas.size_hw if self.backend.name == "compile" else None
-        is_prepared = (kind := (stages, size_hw)) in self._prepared
+        self._last_whole = (canvas.size_hw, stages, count) if self.last_tile_px is None else None
+        # For the first of a kind the engine may have converted or compiled the network; some do for every size.
+        has_size = self.backend.name in ("compile", "openvino") or (self.backend.name == "onnx" and self.is_local)
+        is_prepared = (kind := (stages, canvas.size_hw if has_size else None)) in self._prepared
         self._prepared.add(kind)
         # What a smaller one takes is not in proportion, and says nothing of large ones.
         if computed_px >= _PROBE_PX**2 and is_prepared:
@@ -596,7 +529,8 @@ class Restorer:
     @property
     def _turns(self) -> tuple[int, ...]:
         """By how many right angles the ensemble turns; a half turn of the mirror image is the other flip."""
-        return (0, 2) if self.upright else (0, 1, 2, 3)
+        # Sideways ones together, since some engines compile for every shape.
+        return (0, 2) if self.upright else (0, 2, 1, 3)
 
     def _side(self, size_hw: tuple[int, int], stages: tuple[int, ...], count: int) -> int:
         """Choose the tile: as large as the picture where one pass may do it."""
@@ -604,14 +538,16 @@ class Restorer:
         per_px = self.backend.bytes_per_pixel(stages[-1]) * count
         free = free_bytes(self.backend.device)
         whole_px = max(height, width)
-        if height * width <= self.max_whole_px and whole_px <= self._ceiling_px and fits(free, height * width * per_px):
+        needed = height * width * per_px
+        # What the engine holds since a frame of this size is not free, though the next one takes it again.
+        held = needed if (size_hw, stages, count) == self._last_whole else 0
+        if height * width <= self.max_whole_px and whole_px <= self._ceiling_px and fitting(free + held, needed):
             return whole_px
         largest_px = min(self.tile_px or TILE_PX, self._ceiling_px)
         return largest_px if self.tile_px else choose_side(free, per_px, largest_px)
 
-    def _computed_px(self, size_hw: tuple[int, int], stages: tuple[int, ...], count: int) -> int:
+    def _computed_px(self, size_hw: tuple[int, int], tile_px: int) -> int:
         """Return how many pixels the network sees of a picture, those that tiles share and turns counted each time."""
-        tile_px = self._side(size_hw, stages, count)
         overlap_px = min(self.overlap_px, tile_px // 2 // SIZE_MULTIPLE * SIZE_MULTIPLE)
         sides = [lay_out(length, tile_px, overlap_px, SIZE_MULTIPLE) for length in _padded(size_hw)]
         rows, columns = (len(spans) * len(spans[0].weights) for spans in sides)

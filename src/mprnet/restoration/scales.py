@@ -69,7 +69,8 @@ class CorrectedCanvas:
 
     def _enlarged(self, axis: int, start: int, count: int, correction: Tensor) -> Tensor:
         """Interpolate linearly along an axis, at `count` pixels of the picture from `start` on."""
-        place = (torch.arange(start, start + count, device=correction.device) + 0.5) / self._factor - 0.5
+        pixels = torch.arange(start, start + count, dtype=torch.float32, device=correction.device)
+        place = (pixels + 0.5) / self._factor - 0.5
         place = place.clamp(0, correction.shape[axis] - 1)
         before = place.floor().long()
         after = (before + 1).clamp(max=correction.shape[axis] - 1)

@@ -51,19 +51,19 @@ def lay_out(length_px: int, tile_px: int, overlap_px: int, multiple: int) -> lis
         [slice(0, 384, None), slice(320, 704, None), slice(640, 1024, None)]
     """
     if length_px <= tile_px:
-        return [Span(0, torch.ones(length_px))]
+        return [Span(0, _ones(length_px))]
     count = math.ceil((length_px - overlap_px) / (tile_px - overlap_px))
     # Tiles shorter than allowed, where fewer pixels computed twice are enough.
     span_px = math.ceil((length_px + (count - 1) * overlap_px) / count / multiple) * multiple
     starts = [index * (length_px - span_px) // (count - 1) // multiple * multiple for index in range(count)]
-    spans = [Span(start, torch.ones(span_px)) for start in starts]
+    spans = [Span(start, _ones(span_px)) for start in starts]
     for span, following in itertools.pairwise(spans):
         shared_px = span.start + span_px - following.start
-        rise = torch.sin((torch.arange(shared_px) + 0.5) / shared_px * (math.pi / 2)) ** 2
+        rise = torch.sin((torch.arange(shared_px, dtype=torch.float32) + 0.5) / shared_px * (math.pi / 2)) ** 2
         following.weights[:shared_px] *= rise
         span.weights[-shared_px:] *= rise.flip(0)
     # sin² and cos² add up to 1; where small tiles, rounded to `multiple`, overlap in threes, this makes them.
-    total = torch.zeros(length_px)
+    total = torch.zeros(length_px, dtype=torch.float32)
     for span in spans:
         total[span.pixels] += span.weights
     for span in spans:
@@ -104,7 +104,7 @@ def restore_tiled(
         columns = lay_out(width, tile_px, fitting_px, multiple)
         tried_px = max(len(rows[0].weights), len(columns[0].weights))
         # What the rows that are begun already still want.
-        missing = torch.ones(height - top)
+        missing = _ones(height - top)
         if begun is not None:
             missing[: len(begun.weights)] -= begun.weights
         first, reached, step = top, done, (1 - done) / (len(rows) * len(columns))
@@ -160,6 +160,10 @@ def _add_tile(
         strip = restored.new_zeros((*restored.shape[:3], width))
     strip[..., column.pixels] += restored * torch.outer(row.weights, column.weights).to(restored)
     return strip
+
+
+def _ones(count: int) -> Tensor:
+    return torch.ones(count, dtype=torch.float32)  # whatever dtype the caller has made the default
 
 
 def _join(begun: _Begun | None, weights: Tensor, strip: Tensor) -> _Begun:

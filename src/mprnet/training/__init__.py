@@ -45,5 +45,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'mprnet.training' has no attribute {name!r}")
     missing = [package for package in ("lightning", "tensorboard") if importlib.util.find_spec(package) is None]
     if missing:
-        raise MissingExtraError(f"training needs {' and '.join(missing)}: pip install 'mprnet[train]'")
+        raise MissingExtraError(f'training needs {" and ".join(missing)}: pip install "mprnet[train]"')
     return getattr(importlib.import_module("mprnet.training.run"), name)

@@ -137,7 +137,7 @@ class Checkpoints(pl.Callback):
         return {"best_psnr_db": self.best_psnr_db, "looked_at": self.looked_at}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if state_dict.get("looked_at", self.looked_at) == self.looked_at:
+        if state_dict["looked_at"] == self.looked_at:
             self.best_psnr_db = state_dict["best_psnr_db"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -77,7 +77,7 @@ class RecipeData(pl.LightningDataModule):
         recipe, data = self.recipe, self.recipe.data
         drawn = make_degradation(recipe.task, recipe.degradation)
         degradations: list[tuple[Degradation, float]] = [(drawn, 1.0)]
-        if data.rain_layers:
+        if data.drawn_layers:
             share = data.rain_layer_share
             degradations = [(drawn, 1 - share), (self._rain_layers(drawn), share)]
         sources: list[PictureSource | PairSource] = [
@@ -98,7 +98,7 @@ class RecipeData(pl.LightningDataModule):
         """Return the rain of real pairs, enlarged as often and as much as the drawn rain."""
         if not isinstance(drawn, Rain):
             raise TypeError(f"the drawn degradation is {drawn!r}; expected Rain")
-        pairs = [pair for folder in self.recipe.data.rain_layers for pair in pair_folders(self.root / folder)]
+        pairs = [pair for folder in self.recipe.data.drawn_layers for pair in pair_folders(self.root / folder)]
         # In 8 bits, as they are in the files, and of NumPy, whose arrays any number may be handed to other processes.
         layers = tuple(rain_layer(*_read(pair)).mul(255).round().byte().numpy() for pair in pairs)
         return RainLayers(layers, enlarged_share=drawn.enlarged_share, enlarge=drawn.enlarge)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from mprnet.checkpoints import save_checkpoint
+from mprnet.checkpoints import require_no_buffers, save_checkpoint
 from mprnet.errors import CheckpointError
 from mprnet.files import written_whole
 from mprnet.network import MPRNet
@@ -58,9 +58,13 @@ class RunFiles(TorchCheckpointIO):
         model: a network of the run's shape; it is copied.
         metadata: what to write beside the weights, by the steps that the run has made.
         past: what the weights had been through before the run.
+
+    Raises:
+        CheckpointError: the network has buffers, which weights files do not hold; said before the run, not after hours.
     """
 
     def __init__(self, model: MPRNet, metadata: Callable[[int], Mapping[str, str]], past: Past) -> None:
+        require_no_buffers(model)
         self._model = copy.deepcopy(model).cpu()
         self._metadata = metadata
         self._past = past

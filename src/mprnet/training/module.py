@@ -110,7 +110,14 @@ class RestorationModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         degraded, target = batch
         padded = pad_to_multiple(degraded, SIZE_MULTIPLE).contiguous(memory_format=torch.channels_last)
-        outputs = self.model(padded, self.optimization.stages).computed
+        try:
+            outputs = self.model(padded, self.optimization.stages).computed
+        except torch.OutOfMemoryError as failure:
+            height, width = degraded.shape[-2:]
+            raise TrainingError(
+                f"the memory of the GPU does not suffice for a validation picture of {width}×{height}; expected "
+                "smaller ones in validation.pairs or validation.clean"
+            ) from failure
         for stage, restored in enumerate(outputs, start=self.model.config.first_stage):
             picture = crop(restored, (target.shape[-2], target.shape[-1])).float()
             error = (picture.clamp(0, 1).mul(255).round().div(255) - target).square().mean()

@@ -19,6 +19,7 @@ class ShownProgress(pl.Callback):
 
     Args:
         steps: of the whole run.
+        batch: tells how many crops a step sees on each device, by its number, from 0.
         seconds_left: tells how long the run may still take, whatever steps are left.
         seconds: between two lines where there is no terminal.
         console: where to show it.
@@ -27,12 +28,14 @@ class ShownProgress(pl.Callback):
     def __init__(
         self,
         steps: int,
+        batch: Callable[[int], int],
         seconds_left: Callable[[], float] = lambda: math.inf,
         *,
         seconds: float = 30.0,
         console: Console,
     ) -> None:
         self.steps = steps
+        self.batch = batch
         self.seconds_left = seconds_left
         self.seconds = seconds
         self._console = console
@@ -47,9 +50,10 @@ class ShownProgress(pl.Callback):
         self._began = self._shown = time.monotonic()
         if not trainer.is_global_zero:
             return
-        devices = f"{trainer.num_devices} × " if trainer.num_devices > 1 else ""
-        where = f"{devices}{pl_module.device.type}, {trainer.precision}"
-        self._console.print(f"step {self._first}/{self.steps}  training on {where}")
+        devices, batch = trainer.world_size, self.batch(self._first)
+        each = f" ({devices} devices × {batch})" if devices > 1 else ""
+        how = f"{pl_module.device.type}, {devices * batch} crops a step{each}, {trainer.precision}"
+        self._console.print(f"step {self._first}/{self.steps}  training on {how}")
         self._bar.start()
 
     def on_train_batch_end(

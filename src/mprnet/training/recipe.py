@@ -123,12 +123,23 @@ class Data:
             >>> Data(pairs=(PairData("sets/gopro"), PairData("sets/own"), PairData("sets/gopro"))).names
             ('gopro', 'own')
         """
-        folders = [*(data.folder for data in self.clean), *(data.folder for data in self.pairs), *self.rain_layers]
+        folders = [*(data.folder for data in self.clean), *(data.folder for data in self.pairs), *self.drawn_layers]
         return tuple(dict.fromkeys(Path(folder).name or folder for folder in folders))
 
-    def crop_px_after(self, steps: int) -> int:
-        """Return the side of the crops that the last of so many steps saw."""
-        return next((growth.crop_px for growth in reversed(self.growth) if growth.step < steps), self.crop_px)
+    @property
+    def drawn_layers(self) -> tuple[str, ...]:
+        """Those of `rain_layers`, or none where there are no clean pictures to lay them over, or no share of them.
+
+        Example:
+            >>> Data(pairs=(PairData("rain"),), rain_layers=("layers",)).drawn_layers
+            ()
+        """
+        return self.rain_layers if self.clean and self.rain_layer_share else ()
+
+    def size_after(self, steps: int) -> Growth:
+        """Return side and number of the crops that the last of so many steps saw on each device."""
+        begun = Growth(0, self.crop_px, self.batch)
+        return next((growth for growth in reversed(self.growth) if growth.step < steps), begun)
 
 
 @dataclass(frozen=True)
@@ -167,8 +178,8 @@ class Optimization:
         minutes: end after so many minutes of training, where the steps have not ended it: the cosine follows what is
             further on. 0 leaves it to the steps.
         rate: highest learning rate.
-        final_rate: the rate that the cosine ends at.
-        warmup: steps of linear warm-up.
+        final_rate: the rate that the cosine ends at, up to `rate`.
+        warmup: steps of linear warm-up, fewer than `steps`; the clock does not shorten it.
         clip_norm: the gradient's norm is cut to this; 0 leaves it.
         ema_decay: decay of the moving average of the weights, which is what is kept.
         edge_weight: λ of Equation 1.
@@ -176,7 +187,8 @@ class Optimization:
             but with the mean over a picture for the sum.
         stages: the first so many are trained and validated; what follows is not computed and keeps its weights (but for
             the PReLU, which all stages share).
-        precision: `bf16` computes in bfloat16 where that is safe, `fp32` does not.
+        precision: `bf16` computes in bfloat16 where that is safe; `fp32` does not; nor does `tf32`, which lets GPUs of
+            CUDA shorten the factors of float32 products, and is `fp32` elsewhere.
         compile: have torch write code for the network, once for each size of crop: minutes, then faster steps.
     """
 
@@ -190,7 +202,7 @@ class Optimization:
     edge_weight: float = 0.05
     root_over: RootOver = "numbers"
     stages: int = 3
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["bf16", "tf32", "fp32"] = "bf16"
     compile: bool = False
 
     def __post_init__(self) -> None:
@@ -200,6 +212,10 @@ class Optimization:
         _check("optimization.stages", self.stages, self.stages in (1, 2, 3), "1, 2 or 3")
         for name in ("minutes", "final_rate", "warmup", "clip_norm", "edge_weight"):
             _check(f"optimization.{name}", getattr(self, name), 0 <= getattr(self, name) < math.inf, "0 or more")
+        most = f"at most optimization.rate, {self.rate}"
+        _check("optimization.final_rate", self.final_rate, self.final_rate <= self.rate, most)
+        fewer = f"fewer than optimization.steps, {self.steps}"
+        _check("optimization.warmup", self.warmup, self.warmup < self.steps, fewer)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import math
 import pickle
 import subprocess
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -23,11 +23,13 @@ from rich.console import Console
 
 from mprnet import __version__
 from mprnet.backends.compiled import prepare_compiler
+from mprnet.backends.precision import float32_products
 from mprnet.checkpoints import load_checkpoint, read_metadata, trained_stages_of
 from mprnet.degradation import make_degradation
 from mprnet.errors import CheckpointError, TrainingError
 from mprnet.files import PathLike, remove_unfinished, written_whole
 from mprnet.network import MPRNet, build, widen
+from mprnet.settings import flattened
 from mprnet.training.callbacks import Checkpoints, Logs, Stopped, is_end_of_worker
 from mprnet.training.data import RecipeData
 from mprnet.training.files import BEST, LAST, Past, RunFiles
@@ -38,6 +40,8 @@ from mprnet.weights import find_weights
 
 _RECIPE = "recipe.json"
 
+_HARDWARE: dict[str, Any] = {"accelerator": "auto", "devices": "auto"}
+"""What Lightning trains on: GPUs where there are any, all of them."""
 
 _PATIENCE_S = 30
 """How long a process waits for those of other devices to end."""
@@ -45,7 +49,7 @@ _PATIENCE_S = 30
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a run left in its folder: weights files for `Restorer.from_checkpoint`, and the best PSNR in dB."""
+    """What a run left in its folder: weights files for `Restorer.from_pretrained`, and the best PSNR in dB."""
 
     best: Path
     last: Path
@@ -67,7 +71,7 @@ def train(
     pictures. All are written at each validation, and the last ones when a signal stops the run.
 
     On one processor with the same number of threads, a resumed run gives the losses and weights of an uninterrupted
-    one bit for bit.
+    one bit for bit, unless `optimization.minutes` is given: the rate then follows the clock.
 
     Args:
         recipe: everything that decides the run.
@@ -106,16 +110,21 @@ def train(
     data = RecipeData(recipe)
     model = _network(recipe)
     model.config.require(recipe.optimization.stages, "optimization.stages")
-    past = _past(recipe)
     keeper = Checkpoints(folder, recipe.optimization.steps, recipe.validation.every, _looked_at(recipe))
-    if resume:
-        past = _resumed(_opened(model, checkpoint).get("past"), past, recipe)
-    _prepare(folder, recipe)
+    past = _resumed(_opened(model, checkpoint), recipe) if resume else _past(recipe)
+    devices = _devices()
 
     def metadata(steps: int) -> dict[str, str]:
-        return {"task": recipe.task, "training_crop_px": str(recipe.data.crop_px_after(steps))}
+        size = recipe.data.size_after(steps)
+        return {
+            "task": recipe.task,
+            "training_crop_px": str(size.crop_px),
+            "training_batch": str(devices * size.batch),
+            "training_devices": str(devices),
+        }
 
     files = RunFiles(model, metadata, past)
+    _prepare(folder, recipe, devices)
     # Without a limit, too, so that the time counts of a run that is given one later.
     allowed = 60 * recipe.optimization.minutes
     timer = Timer(timedelta(seconds=allowed) if allowed else None, verbose=False)
@@ -123,7 +132,10 @@ def train(
     def seconds_left() -> float:
         return allowed - timer.time_elapsed() if allowed else math.inf
 
-    shown = [] if console is None else [ShownProgress(recipe.optimization.steps, seconds_left, console=console)]
+    def batch(step: int) -> int:
+        return recipe.data.size_after(step + 1).batch
+
+    shown = [] if console is None else [ShownProgress(recipe.optimization.steps, batch, seconds_left, console=console)]
     called: list[pl.Callback] = [
         EMAWeightAveraging(decay=recipe.optimization.ema_decay),
         Logs(folder, recipe.validation.log_every),
@@ -141,8 +153,10 @@ def train(
             passed=lambda: timer.time_elapsed() / allowed if allowed else 0.0,
             anywhere=lambda holds: trainer.strategy.reduce_boolean_decision(holds, all=False),
         )
+        # By itself torch shortens the factors of convolutions: fp32 would be tf32.
+        products = float32_products(recipe.optimization.precision, trainer.strategy.root_device)
         try:
-            with keeper.stopping_on_signals(), _ended_together(trainer):
+            with keeper.stopping_on_signals(), _ended_together(trainer), products:
                 trainer.fit(module, datamodule=data, ckpt_path=checkpoint if resume else None, weights_only=True)
         except Stopped:
             raise KeyboardInterrupt from None
@@ -162,7 +176,7 @@ def train(
 
 
 def changes_since(folder: PathLike, recipe: Recipe) -> list[str]:
-    """Return what a recipe says otherwise than the one that a run's folder records, an entry a line.
+    """Return what a recipe, on these devices, says otherwise than a run's folder records, an entry a line.
 
     Args:
         folder: of a run; where it records no recipe, nothing is returned.
@@ -172,10 +186,10 @@ def changes_since(folder: PathLike, recipe: Recipe) -> list[str]:
     if not recorded.exists():
         return []
     try:
-        before = _flat(json.loads(recorded.read_text(encoding="utf-8")))
+        before = flattened(json.loads(recorded.read_text(encoding="utf-8")))
     except (ValueError, AttributeError, RecursionError) as error:
         raise TrainingError(f"{recorded} is damaged; move it away to resume without it") from error
-    now = _flat(json.loads(json.dumps(_everything(recipe))))
+    now = flattened(json.loads(json.dumps(_everything(recipe, _devices()))))
     return [
         f"{name}: {before.get(name, 'not said')} -> {now.get(name, 'not said')}"
         for name in dict.fromkeys((*before, *now))
@@ -183,37 +197,37 @@ def changes_since(folder: PathLike, recipe: Recipe) -> list[str]:
     ]
 
 
-def _everything(recipe: Recipe) -> dict[str, Any]:
-    """Return the entries of a recipe, and what its degradations are by themselves where it does not say."""
+def _everything(recipe: Recipe, devices: int) -> dict[str, Any]:
+    """Return the entries of a recipe, what its degradations are by themselves, and what else decides the run."""
     entries = asdict(recipe)
     entries["degradation"] = asdict(make_degradation(recipe.task, recipe.degradation))  # type: ignore[call-overload]
     if recipe.validation.clean:
         drawn = make_degradation(recipe.task, recipe.validation.degradation)
         entries["validation"]["degradation"] = asdict(drawn)  # type: ignore[call-overload]
-    return entries | {"mprnet": __version__}
+    return entries | {"devices": devices, "mprnet": __version__}
+
+
+def _devices() -> int:
+    """Return how many devices a run takes: those that Lightning finds."""
+    with _quiet():
+        trainer = pl.Trainer(**_HARDWARE, logger=False, enable_checkpointing=False, enable_model_summary=False)
+    return trainer.num_devices * trainer.num_nodes
 
 
 def _looked_at(recipe: Recipe) -> str:
     """Tell in words what a recipe validates: which pictures, degraded how, and after which stage."""
-    entries = _everything(recipe)["validation"]
+    entries = _everything(recipe, 1)["validation"]
     pictures = {name: value for name, value in entries.items() if name not in ("every", "log_every")}
     return json.dumps(pictures | {"stages": recipe.optimization.stages}, sort_keys=True)
 
 
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in table.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
-
-
 @rank_zero_only
-def _prepare(folder: Path, recipe: Recipe) -> None:
+def _prepare(folder: Path, recipe: Recipe, devices: int) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         remove_unfinished(folder)
         with written_whole(folder / _RECIPE) as unfinished:
-            unfinished.write_text(json.dumps(_everything(recipe), indent=2), encoding="utf-8")
+            unfinished.write_text(json.dumps(_everything(recipe, devices), indent=2), encoding="utf-8")
     except OSError as error:
         raise CheckpointError(f"{folder} cannot be written to: {error.strerror or error}") from error
 
@@ -233,31 +247,32 @@ def _past(recipe: Recipe) -> Past:
     if not recipe.weights:
         return Past(0, stages, _joined(folders))
     metadata = read_metadata(find_weights(recipe.weights))
-    steps = metadata.get("training_steps", "") if metadata.get("task") == recipe.task else ""
+    task = metadata.get("task")
+    steps = metadata.get("training_steps", "") if task == recipe.task else ""
+    # Stages that only ever undid something else restore nothing behind a first one that learned this task.
+    before = trained_stages_of(metadata) if task in (None, recipe.task) else 0
     return Past(
         int(steps) if steps.isdecimal() else 0,
-        max(stages, trained_stages_of(metadata)),
+        max(stages, before),
         _joined((*metadata.get("trained_on", "unknown").split(", "), *folders)),
     )
 
 
-def _resumed(recorded: Mapping[str, Any] | None, past: Past, recipe: Recipe) -> Past:
+def _resumed(past: Past, recipe: Recipe) -> Past:
     """Return the past that a checkpoint records, with what is trained and learned from now on."""
-    if recorded is None:
-        return past
-    before = recorded.get("trained_on", "unknown").split(", ")
-    stages = max(recorded["stages"], recipe.optimization.stages)
-    return Past(recorded["steps"], stages, _joined((*before, *recipe.data.names)))
+    stages = max(past.stages, recipe.optimization.stages)
+    return Past(past.steps, stages, _joined((*past.trained_on.split(", "), *recipe.data.names)))
 
 
 def _joined(names: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(names))
 
 
-def _opened(model: MPRNet, checkpoint: Path) -> dict[str, Any]:
-    """Return what a run's checkpoint holds; raise unless it is whole and of the same network."""
+def _opened(model: MPRNet, checkpoint: Path) -> Past:
+    """Return the past that a run's checkpoint records; raise unless it is whole and of the same network."""
     try:
         content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        past = Past(**content["past"])
         weights = {name.removeprefix("model."): value.shape for name, value in content["state_dict"].items()}
     except (
         *(OSError, RuntimeError, KeyError, EOFError),
@@ -273,7 +288,7 @@ def _opened(model: MPRNet, checkpoint: Path) -> dict[str, Any]:
         raise TrainingError(
             f"the recipe changes the network of the run in {checkpoint.parent} ({what}); begin a new run"
         )
-    return content
+    return past
 
 
 @contextmanager
@@ -317,8 +332,7 @@ def _ended_together(trainer: pl.Trainer) -> Iterator[None]:
 def _trainer(recipe: Recipe, folder: Path, callbacks: list[pl.Callback], files: RunFiles) -> pl.Trainer:
     optimization = recipe.optimization
     return pl.Trainer(
-        accelerator="auto",
-        devices="auto",
+        **_HARDWARE,
         precision="bf16-mixed" if optimization.precision == "bf16" else "32-true",
         max_steps=optimization.steps,
         gradient_clip_val=optimization.clip_norm,

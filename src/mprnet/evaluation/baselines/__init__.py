@@ -31,14 +31,12 @@ class Baseline:
 
     Attributes:
         name: as `--method` takes it.
-        task: what it is made for: denoise, deblur or derain.
         description: what it does, in a few words, for a table.
         needs: "sigma" if it is told the strength of the noise, or "nothing".
         method: the function itself, with its settings: see `multi_scale_dct` and `classical`.
     """
 
     name: str
-    task: Literal["denoise", "deblur", "derain"]
     description: str
     needs: Literal["nothing", "sigma"]
     method: Callable[..., NDArray[np.float32]]
@@ -87,21 +85,20 @@ class Baseline:
 BASELINES = {
     row.name: row
     for row in (
-        Baseline("dct", "denoise", "multi-scale DCT denoising", "sigma", multi_scale_dct),
-        Baseline("nlm", "denoise", "non-local means", "sigma", classical.nlm),
-        Baseline("wavelet", "denoise", "wavelet shrinkage (BayesShrink)", "sigma", classical.wavelet),
-        Baseline("tv", "denoise", "total variation (Chambolle)", "sigma", classical.tv),
-        Baseline("unsharp", "deblur", "unsharp masking", "nothing", classical.unsharp),
-        Baseline("wiener", "deblur", "Wiener–Hunt deconvolution, generic kernel", "nothing", classical.wiener),
+        Baseline("dct", "multi-scale DCT denoising", "sigma", multi_scale_dct),
+        Baseline("nlm", "non-local means", "sigma", classical.nlm),
+        Baseline("wavelet", "wavelet shrinkage (BayesShrink)", "sigma", classical.wavelet),
+        Baseline("tv", "total variation (Chambolle)", "sigma", classical.tv),
+        Baseline("unsharp", "unsharp masking", "nothing", classical.unsharp),
+        Baseline("wiener", "Wiener–Hunt deconvolution, generic kernel", "nothing", classical.wiener),
         Baseline(
             "richardson-lucy",
-            "deblur",
             "Richardson–Lucy deconvolution, generic kernel",
             "nothing",
             classical.richardson_lucy,
         ),
-        Baseline("median", "derain", "median of 5×5 pixels", "nothing", classical.median),
-        Baseline("guided", "derain", "guided filter", "nothing", classical.guided),
+        Baseline("median", "median of 5×5 pixels", "nothing", classical.median),
+        Baseline("guided", "guided filter", "nothing", classical.guided),
     )
 }
 

@@ -56,6 +56,7 @@ def wavelet(degraded: Floats, *, sigma: float) -> Floats:
     wide_enough = np.pad(
         degraded, ((0, max(0, _WAVELET_PX - height)), (0, max(0, _WAVELET_PX - width)), (0, 0)), mode="symmetric"
     )
+    has_colour = bool((degraded != degraded[..., :1]).any())
     return _float32(
         restoration.denoise_wavelet(
             wide_enough,
@@ -63,7 +64,8 @@ def wavelet(degraded: Floats, *, sigma: float) -> Floats:
             wavelet="db2",
             mode="soft",
             method="BayesShrink",
-            convert2ycbcr=True,
+            # Which takes the noise of each colour for another: that of grey would count as two thirds of itself.
+            convert2ycbcr=has_colour,
             rescale_sigma=True,
             channel_axis=2,
         )[:height, :width]
@@ -214,7 +216,7 @@ def _scikit_image(*others: str) -> Any:
     """Return `skimage.restoration`, or say how to install what is missing."""
     missing = [package for package in ("skimage", *others) if importlib.util.find_spec(package) is None]
     if missing:
-        raise MissingExtraError(f"this baseline needs {' and '.join(missing)}: pip install 'mprnet[evaluate]'")
+        raise MissingExtraError(f'this baseline needs {" and ".join(missing)}: pip install "mprnet[evaluate]"')
     return importlib.import_module("skimage.restoration")
 
 

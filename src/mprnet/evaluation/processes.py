@@ -1,22 +1,17 @@
-"""Means over pictures that come out the same however many processes share the work."""
+"""Who shares the work, where several processes do."""
 
 from __future__ import annotations
 
-import math
 import os
 from contextlib import contextmanager
 from datetime import timedelta
-from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
 
-from mprnet.errors import DataError
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
+    from collections.abc import Iterator, Sequence
 
 T = TypeVar("T")
 
@@ -74,43 +69,3 @@ def shared_work() -> Iterator[Processes]:
             dist.destroy_process_group()
     else:
         yield Processes()
-
-
-class PictureMeans:
-    """The mean of each measure over pictures, each picture counting once, as papers average.
-
-    Scores are kept by name, so that what is repeated counts once. Sums are exact: the order does not matter.
-
-    Example:
-        >>> means = PictureMeans()
-        >>> means.add("a", {"psnr": 30.0})
-        >>> means.add("b", {"psnr": 32.0})
-        >>> means.add("b", {"psnr": 32.0})
-        >>> means.compute()
-        {'psnr': 31.0}
-    """
-
-    def __init__(self) -> None:
-        self.scores: dict[str, dict[str, float]] = {}
-
-    def add(self, name: str, scores: Mapping[str, float]) -> None:
-        """Take the scores of a picture; of those that come under one name the first are kept."""
-        self.scores.setdefault(name, dict(scores))
-
-    def compute(self) -> dict[str, float]:
-        """Return the mean of each measure over the pictures; infinite where one of them is.
-
-        Raises:
-            DataError: there are no pictures, or they have not all the same measures.
-        """
-        if not self.scores:
-            raise DataError("there is no mean of no pictures: nothing was measured")
-        measures = list(next(iter(self.scores.values())))
-        for name, scores in self.scores.items():
-            if list(scores) != measures:
-                raise DataError(f"{name} has {', '.join(scores)}; expected {', '.join(measures)} as for the others")
-        return {measure: _mean([scores[measure] for scores in self.scores.values()]) for measure in measures}
-
-
-def _mean(values: list[float]) -> float:
-    return math.inf if math.inf in values else fmean(values)
