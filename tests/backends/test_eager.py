@@ -168,6 +168,15 @@ def test_a_channel_attention_that_was_changed_computes_itself(make_network, monk
     assert (picture - before).abs().max() > 2 * WITHIN[precision]
 
 
+def test_an_attention_of_other_layers_computes_itself_with_local_pooling_too(make_network):
+    network = make_network()
+    set_local_pooling(network, 64)
+    cab = next(part for part in fold(network).modules() if isinstance(part, FoldedCAB))
+    assert eager._is_gated(cab)
+    del cab.attention.squeeze
+    assert not eager._is_gated(cab)
+
+
 def test_a_convolution_that_is_missing_or_wrong_is_found_out():
     def missing(_):
         raise AttributeError

@@ -285,6 +285,14 @@ def test_a_method_that_nothing_tells_from_what_it_was_is_measured_anew(tmp_path)
         evaluate(Run(benchmark(2), halving()), tmp_path)
 
 
+def test_what_a_row_says_of_weights_may_change_without_measuring_anew(weights, tmp_path, monkeypatch):
+    first = evaluate(Run(benchmark(2), network(weights)), tmp_path)
+    monkeypatch.setattr("mprnet.evaluation.benchmark.score", lambda *_, **__: pytest.fail("it was measured already"))
+    again = evaluate(Run(benchmark(2), network(weights, trained_on="gopro")), tmp_path)
+    assert again.means() == first.means()
+    assert json.loads((tmp_path / "results.json").read_text())["settings"]["method"]["trained_on"] == "gopro"
+
+
 def test_what_weights_were_trained_on_is_said_where_their_file_does_not(tmp_path):
     def facts(says, trained_on=None):
         path = tmp_path / "own.safetensors"
@@ -296,6 +304,7 @@ def test_what_weights_were_trained_on_is_said_where_their_file_does_not(tmp_path
     assert [facts(""), facts("gopro"), facts("gopro", "gopro")] == ["", "gopro", "gopro"]
     assert facts("", "realblur-j,gopro") == facts("realblur-j, gopro", "realblur-j,gopro") == "realblur-j, gopro"
     assert facts("unknown, gopro", "realblur-j, gopro") == "realblur-j, gopro"
+    assert facts("unknown, realblur-j", "gopro") == "gopro, realblur-j"
     with pytest.raises(ConfigError, match="says that it was trained on gopro; got realblur-j"):
         facts("gopro", "realblur-j")
 

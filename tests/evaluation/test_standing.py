@@ -149,7 +149,8 @@ def test_the_networks_of_table_6_stand_there_and_not_in_table_3():
         results("hide", 28.0, weights="a/best", config=lacking, crop_px=256),
     ]
     (three,) = standings(found)
-    assert [row.method for row in ours(three)] == ["c/best", "own.safetensors"]
+    hide = "a/best, U-Nets + ORSNet without CSFF"  # in whose table it is not
+    assert [row.method for row in ours(three)] == ["c/best", "own.safetensors", hide]
     six = ablations(found)
     assert [(name, row.psnr) for name, row in six.rows if name] == [("a/best", 30.0), ("b/best", 30.5)]
     assert six.rows[-3][1] == paper_ablations()[-1]
@@ -159,6 +160,8 @@ def test_the_networks_of_table_6_stand_there_and_not_in_table_3():
     assert "| a/best | 3 | U-Nets + ORSNet | yes | no | 30.00 |" in lines
     assert r"a/best & 3 & U-Nets + ORSNet & yes & no & 30.00 \\" in to_latex(six).splitlines()
     assert ablations(found[2:]) is None
+    twice = ablations([found[0], results("gopro", 30.2, sha256="1" * 64, weights="a/best", config=lacking)])
+    assert [name for name, _ in twice.rows if name] == ["a/best, 00000000", "a/best, 11111111"]
 
 
 def test_a_network_that_lacks_something_says_so_elsewhere():

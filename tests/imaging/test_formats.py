@@ -843,6 +843,8 @@ def test_text_that_inflates_does_not_fill_the_memory():
     [
         (chunk(b"iCCP", b"x\0\0" + zlib.compress(PROFILE)) * 100, "has more than 64 compressed chunks"),
         (chunk(b"zTXt", b"\0\0" + zlib.compress(b"note")) * 100, "has more than 64 compressed chunks"),
+        (chunk(b"iTXt", b"a\0\1\0\0\0" + zlib.compress(b"note")) * 100, "has more than 64 compressed chunks"),
+        (chunk(b"iTXt", b"a" * 90 + b"\0\1\0\0\0" + zlib.compress(b"note")) * 100, "has more than 64 compressed"),
         (chunk(b"prVt", b"") * 60_000, "has more than 50000 chunks beside those of its pixels"),
     ],
 )
@@ -851,7 +853,11 @@ def test_a_png_of_many_chunks_is_refused_unopened(chunks, message, place, monkey
     file = io.BytesIO()
     Image.new("L", (4, 4)).save(file, "PNG")
     content = file.getvalue()
-    few = chunk(b"tEXt", b"a\0b") * 200 + chunk(b"zTXt", b"a\0\0" + zlib.compress(b"note")) * 40
+    few = (
+        chunk(b"tEXt", b"a\0b") * 200
+        + chunk(b"iTXt", "a\0\0\0\0\0雨".encode()) * 200
+        + chunk(b"zTXt", b"a\0\0" + zlib.compress(b"note")) * 40
+    )
     assert read_image(io.BytesIO(content[:place] + few + content[place:])).size_hw == (4, 4)
     assert read_image(io.BytesIO(content + chunks)).size_hw == (4, 4)  # behind its end it is none of the picture
     monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("opened"))

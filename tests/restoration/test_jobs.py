@@ -738,11 +738,22 @@ def test_what_a_search_leaves_out_is_told(restorer, folder):
         "a_restored.png": "of an earlier run",
     }
     assert len(restore_files(restorer, ["in/dry"], "again").restored) == 1  # it was asked for
+    deeper = restore_files(restorer, ["in/**/*.png"], "deeper")
+    assert files("deeper") == ["a.png", "deep/b.png"]
+    assert {left.source.name for left in deeper.left_out} == {"dry", "a_restored.png"}
     assert {left.kind for left in restore_files(restorer, "in/*", "matched").left_out} == {
         ".dng",
         "without an ending",
         "of an earlier run",
     }  # and the video is a match
+
+
+def test_folders_that_the_shell_has_listed_leave_out_their_results(restorer, folder):
+    draw("photos/a.png")
+    restore_files(restorer, ["photos"])
+    report = restore_files(restorer, sorted(path.name for path in folder.iterdir()))
+    assert [job.source.name for job in report.skipped] == ["a.png"]
+    assert (report.failures, [left.source.name for left in report.left_out]) == ((), ["photos_restored"])
 
 
 def test_what_is_not_there_is_no_input_that_could_be_replaced(restorer, folder):
@@ -765,6 +776,8 @@ def test_a_home_folder_that_the_shell_left_alone(restorer, folder, monkeypatch):
     draw("home/a.png")
     restore_files(restorer, ["~/*.png"], "~/out", log="~/log.jsonl")
     assert files("home") == ["a.png", "log.jsonl", "out/a.png"]
+    pictures.restore_picture(restorer, "~/a.png", "~/c.png")
+    assert "c.png" in files("home")
     draw("~/b.png")
     restore_files(restorer, ["~/b.png"])  # a folder of that very name
     assert files("~") == ["b.png", "b_restored.png"]

@@ -514,12 +514,21 @@ def test_a_size_that_was_whole_stays_whole_while_the_engine_holds_its_memory(mak
     restorer = brighten(Restorer(make_network()), lambda tile: shapes.append(tuple(tile.shape[2:])) or tile)
     enough = 2 * 256 * 320 * restorer.backend.bytes_per_pixel(3)
     frame = torch.rand(3, 256, 320)
+    for engine, whole in (("openvino", True), ("torch", False)):  # which gives its memory back
+        shapes.clear()
+        restorer.backend.name = engine
+        for free in (enough, enough // 2):
+            monkeypatch.setattr("mprnet.restoration.restorer.free_bytes", lambda _, free=free: free)
+            restorer(frame)
+        assert (shapes == [(256, 320)] * 2) == whole
+        restorer(torch.rand(3, 320, 256))  # another size has to fit
+        assert (320, 256) not in shapes
+    restorer.backend.name, restorer.scales = "openvino", 2
     for free in (enough, enough // 2):
+        shapes.clear()
         monkeypatch.setattr("mprnet.restoration.restorer.free_bytes", lambda _, free=free: free)
         restorer(frame)
-    assert shapes == [(256, 320)] * 2
-    restorer(torch.rand(3, 320, 256))  # another size has to fit
-    assert (320, 256) not in shapes
+        assert shapes == [(128, 160), (256, 320)]
 
 
 def test_the_caller_s_default_dtype_decides_nothing(make_network):

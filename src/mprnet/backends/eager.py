@@ -183,10 +183,11 @@ def _is_gated(cab: FoldedCAB) -> bool:
     wave = torch.arange(2 * channels * 6, dtype=torch.float32, device="cpu").sin()
     residual, identity = wave.view(2, 1, channels, 2, 3)
     try:
+        gates = Gates(cab.attention)
         if cab.attention.window is not None:  # then it computes itself
             return True
         with torch.autocast("cpu", enabled=False):
-            expected = residual * Gates(cab.attention)(residual.mean((2, 3)))[..., None, None] + identity
+            expected = residual * gates(residual.mean((2, 3)))[..., None, None] + identity
             attended = cab.attention(residual.clone(), identity)
         return torch.allclose(attended, expected, rtol=0, atol=1e-4, equal_nan=True)
     except (AttributeError, RuntimeError, TypeError):  # its layers are others

@@ -131,9 +131,10 @@ def network_method(
     weights = find_weights(weights)
     metadata = read_metadata(weights)
     says, trained_on = metadata.get("trained_on", ""), ", ".join(re.split(r"\s*,\s*", trained_on or ""))
-    if "unknown" in says.split(", "):  # of weights that training began with
-        says = trained_on or says
-    if says and trained_on not in ("", says):
+    names = says.split(", ")
+    if trained_on and "unknown" in names:  # of weights that training began with
+        says = ", ".join(dict.fromkeys([*trained_on.split(", "), *(name for name in names if name != "unknown")]))
+    elif says and trained_on not in ("", says):
         raise ConfigError(f"{weights} says that it was trained on {says}; got {trained_on}")
     of_run = weights.stem in ("best", "last")  # the same in every folder of a run, which then tells them apart
     facts: dict[str, Any] = {

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 RESULTS_JSON, RESULTS_CSV = "results.json", "results.csv"
 _JOURNALS = "results.rank*.jsonl"
+_OF_ROWS = ("method.trained_on", "method.weights")
+"""Settings that say what stands in a row, not what is measured: the hash of the weights tells them from others."""
 
 
 class Journal:
@@ -112,11 +114,14 @@ class Journal:
             path.unlink()
 
     def _check(self, path: Path, stored: Mapping[str, Any]) -> None:
-        """Raise DataError unless the results of a file are of these settings and outputs."""
+        """Raise DataError unless the results of a file are of these settings and outputs, whatever their row says."""
         was, now = (
             _flat({**header["settings"], "outputs": header["outputs"]})
             for header in (stored, json.loads(json.dumps(self._header)))
         )
+        for name in _OF_ROWS:
+            was.pop(name, None)
+            now.pop(name, None)
         if was == now:
             return
         first = next((key for key in {**was, **now} if was.get(key) != now.get(key)), "settings")

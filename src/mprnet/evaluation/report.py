@@ -18,7 +18,7 @@ from PIL import Image
 from mprnet.evaluation.benchmark import pictures_of
 from mprnet.evaluation.charts import Point, curves, histogram, scatter
 from mprnet.evaluation.paper import paper_stages
-from mprnet.evaluation.protocols import PROTOCOLS
+from mprnet.evaluation.protocols import PROTOCOLS, mean_score
 from mprnet.evaluation.results import INPUT, TARGET, pixels_per_second, write_text
 from mprnet.evaluation.standing import APART, ablations, name_of, standings, title_of
 
@@ -397,13 +397,15 @@ def _headline(results: Results) -> str:
     tiles = []
     means = results.means()
     if means:
-        before, after = means.get(INPUT), means[results.outputs[-1]]
+        last = results.outputs[-1]
+        after = means[last]
         gains = ("&nbsp;", "&nbsp;")  # where no input could be aligned
-        if before:
-            gain_db = f"{after.psnr - before.psnr:+.2f} dB over the input"
+        if both := [image.scores for image in results.images.values() if INPUT in image.scores]:
+            before, there = (mean_score(scores[output] for scores in both) for output in (INPUT, last))
+            gain_db = f"{there.psnr - before.psnr:+.2f} dB over the input"
             gains = (
                 gain_db if math.isfinite(before.psnr) else "no error at all",
-                f"{after.ssim - before.ssim:+.4f} over the input",
+                f"{there.ssim - before.ssim:+.4f} over the input",
             )
         tiles += [("PSNR", _db(after.psnr), gains[0]), ("SSIM", f"{after.ssim:.4f}", gains[1])]
     if results.seconds_each is not None:

@@ -84,7 +84,7 @@ def standings(found: Sequence[Results]) -> list[Standing]:
         table = table_with(results.settings["dataset"])
         if table is None or results.settings.get("noise") or results.mean() is None:
             continue
-        if table.number == 3 and _is_of_table_6(results):
+        if results.settings["dataset"] == "gopro" and _is_of_table_6(results):
             continue
         tables[table.number] = table
         _place(results, rows.setdefault(table.number, {}))
@@ -117,11 +117,10 @@ def ablations(found: Sequence[Results]) -> AblationStanding | None:
     Args:
         found: results, in the order of their rows.
     """
+    measured = [results for results in found if results.settings["dataset"] == "gopro" and _is_of_table_6(results)]
     ours, tiles = [], []
-    for results in found:
-        mean = results.mean()
-        if results.settings["dataset"] == "gopro" and _is_of_table_6(results) and mean:
-            name = results.short_label + ("" if results.is_complete else f", {results.coverage}")
+    for results, name in zip(measured, _names([(each.short_label, each) for each in measured]), strict=True):
+        if mean := results.mean():
             ours.append((name, ablation_of(results.settings["method"]["config"], mean.psnr)))
             tiles += [f"{name}: {results.in_tiles}, not whole."] if results.in_tiles else []
     if not ours:
@@ -165,7 +164,7 @@ def title_of(dataset: str) -> str:
 
 def _standing(table: Table, rows: list[list[Results]]) -> Standing:
     learned = []
-    for row, name in zip(rows, _names(rows), strict=True):
+    for row, name in zip(rows, _names([(row[0].label, row[0]) for row in rows]), strict=True):
         first = row[0]
         scores: dict[str, Score] = {}
         for results in row:
@@ -187,12 +186,12 @@ def _standing(table: Table, rows: list[list[Results]]) -> Standing:
     return standing._replace(notes=(*standing.notes, *dict.fromkeys(learned)), tiles=tuple(tiles))
 
 
-def _names(rows: list[list[Results]]) -> list[str]:
-    """Name the rows; weights of one name and other content by the first digits of their hash besides."""
+def _names(rows: list[tuple[str, Results]]) -> list[str]:
+    """Name the rows by label; weights of one name and other content by the first digits of their hash besides."""
     found = []
-    for first, *_ in rows:
+    for label, first in rows:
         part = "" if first.is_complete else f", {first.coverage}"
-        found.append((f"{first.label}{part}", str(first.settings["method"].get("sha256", ""))[:8]))
+        found.append((f"{label}{part}", str(first.settings["method"].get("sha256", ""))[:8]))
     contents = Counter(name for name, _ in set(found))
     return [f"{name}, {digits}" if contents[name] > 1 else name for name, digits in found]
 

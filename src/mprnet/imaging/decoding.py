@@ -340,9 +340,13 @@ def _check_chunks(name: str, file: BinaryIO) -> None:
     while len(head := file.read(8)) == 8 and not head.endswith(b"IEND"):
         length, kind = struct.unpack(">L4s", head)
         found["chunks beside those of its pixels"] += kind not in (b"IDAT", b"fdAT")
-        found["compressed chunks of profile and text"] += kind in (b"iCCP", b"zTXt", b"iTXt")
+        start = file.tell()
+        is_deflated = kind in (b"iCCP", b"zTXt")
+        if kind == b"iTXt":  # the byte behind its keyword says it
+            is_deflated = not file.read(min(length, 81)).partition(b"\0")[2].startswith(b"\0")
+        found["compressed chunks of profile and text"] += is_deflated
         _check_counts(name, found)
-        file.seek(length + 4, os.SEEK_CUR)
+        file.seek(start + length + 4)
     file.seek(0)
 
 

@@ -31,7 +31,7 @@ from mprnet.imaging import (
 from mprnet.imaging.decoding import check_samples, decode, name_of, open_picture, upright
 from mprnet.imaging.formats import check_holds, format_named
 from mprnet.imaging.pixels import to_8_bits
-from mprnet.restoration.plan import check_ending, strip_of
+from mprnet.restoration.plan import at_home, check_ending, strip_of
 from mprnet.restoration.restorer import several
 
 if TYPE_CHECKING:
@@ -147,10 +147,9 @@ def restore_picture(
         MissingExtraError: a format needs a package that is not installed.
     """
     restorers = several(restorers)
-    if not isinstance(source, str | os.PathLike):
-        source = _content(source)
+    source = at_home(source) if isinstance(source, str | os.PathLike) else _content(source)
     if isinstance(target, str | os.PathLike):
-        target = Path(target)
+        target = at_home(target)
         if target.suffix.lower() in FORMATS:
             check_ending(target, options.ending)
     elif options.compare:

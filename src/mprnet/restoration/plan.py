@@ -113,17 +113,22 @@ def plan(
         inputs = [inputs]
     if "" in (*inputs, output):  # which would stand for the current folder
         raise ConfigError("an input or the output is an empty name; expected files, folders or patterns")
-    wanted, left_out = [], []
-    for found in _pair([at_home(given) for given in inputs], None if output is None else at_home(output), ending):
-        if isinstance(found, LeftOut):
-            left_out.append(found)
+    given = [at_home(name) for name in inputs]
+    made_of_them = {path.parent / f"{path.name}{_MARK}" for path in given}
+    results = [path for path in given if path in made_of_them and _is_result(path)]
+    searched = [path for path in given if path not in results]
+    found = list(_pair(searched, None if output is None else at_home(output), ending))
+    named = {(job.source.parent, job.source.stem) for job in found if isinstance(job, Job)}
+    wanted: list[Job | Failure] = []
+    left_out = [LeftOut(path, _EARLIER) for path in results]
+    for each in found:
+        if isinstance(each, LeftOut):
+            left_out.append(each)
+        elif isinstance(each, Job) and _made_of(each.source, named):
+            left_out.append(LeftOut(each.source, _EARLIER))
         else:
-            wanted.append(found)
-    named = {(job.source.parent, job.source.stem) for job in wanted if isinstance(job, Job)}
-    made = [job for job in wanted if isinstance(job, Job) and _made_of(job.source, named)]
-    left_out += [LeftOut(job.source, _EARLIER) for job in made]
-    entries = list(_without_clashes([entry for entry in wanted if entry not in made], compare))
-    return Plan(entries, sorted(left_out, key=lambda each: each.source))
+            wanted.append(each)
+    return Plan(list(_without_clashes(wanted, compare)), sorted(left_out, key=lambda each: each.source))
 
 
 def at_home(given: PathLike) -> Path:
@@ -228,16 +233,20 @@ def _pair_pattern(
         found = sorted(path for path in base.glob(str(Path(*pattern.parts[wild:]))) if not _is_folder(path))
     except (ValueError, OSError) as error:
         raise ConfigError(f"{str(pattern)!r} is no pattern of files: {error}") from error
-    sources = []
+    if output is not None and not _is_within(base, output):  # without what this very command has made
+        found = [path for path in found if not _is_within(path.parent, output)]
+    sources, results = [], set[Path]()
     for path in found:
         if any(part.startswith(".") for part in path.relative_to(base).parts) or path.name == LOG_NAME:
             continue
-        if path.suffix.lower() in FORMATS or is_video(path):
+        ways = [base / folder for folder in path.relative_to(base).parents[:-1]]
+        if result := next((folder for folder in ways if folder in results or _is_result(folder)), None):
+            results.add(result)
+        elif path.suffix.lower() in FORMATS or is_video(path):
             sources.append(path)
         else:
             yield LeftOut(path, _kind_of(path))
-    if output is not None and not _is_within(base, output):  # without results of an earlier run
-        sources = [path for path in sources if not _is_within(path.parent, output)]
+    yield from (LeftOut(folder, _EARLIER) for folder in results)
     for source in sources:
         if output is None:
             yield Job(source, _ended(source.with_stem(source.stem + _MARK), ending))
@@ -251,7 +260,12 @@ def _kind_of_folder(folder: Path) -> str | None:
     """Say why a subfolder is not searched; None where it is."""
     if folder.is_symlink():
         return "linked folder"
-    return _EARLIER if os.path.lexists(folder / LOG_NAME) else None
+    return _EARLIER if _is_result(folder) else None
+
+
+def _is_result(folder: Path) -> bool:
+    """Tell whether a folder is what an earlier run has made: it has its log."""
+    return os.path.lexists(folder / LOG_NAME)
 
 
 def _kind_of(path: Path) -> str:

@@ -184,7 +184,7 @@ class Restorer:
         self._ceiling_px = 2**31
         self._seconds_per_px: dict[int, float] = {}
         self._prepared: set[tuple[object, ...]] = set()  # kinds of pictures that have been computed
-        self._last_whole: tuple[object, ...] | None = None
+        self._held: dict[tuple[object, ...], int] = {}  # bytes, by the size and stages that were restored whole
 
     @classmethod
     def from_pretrained(
@@ -425,7 +425,9 @@ class Restorer:
         batch = degraded.detach() if degraded.dim() == 4 else degraded.detach().unsqueeze(0)
         pixels = math.prod(_padded(batch.shape[-2:]))
         needed = self.backend.bytes_per_pixel(stages[-1]) * pixels
-        per_pass = max(1, min(self.max_whole_px // pixels, fitting(free_bytes(self.backend.device), needed)))
+        per_pass = max(
+            1, min(self.max_whole_px // pixels, fitting(self._free(tuple(batch.shape[-2:]), stages), needed))
+        )
         # Made outside of inference mode, so that the caller gets ordinary tensors.
         restored = tuple(torch.empty_like(batch) for _ in stages)
         for start in range(0, len(batch), per_pass):
@@ -486,6 +488,7 @@ class Restorer:
             if self.backend.device.type == "cuda":
                 torch.cuda.empty_cache()
             self._ceiling_px = smaller_px  # so that the next frame of a video need not fail first
+            self._held.clear()  # as engines have done
             return smaller_px
 
         side_px = self._side(canvas.size_hw, stages, count)
@@ -502,7 +505,7 @@ class Restorer:
         )
         tile_px = min(side_px, self._ceiling_px)
         self.last_tile_px = None if tile_px >= max(_padded(canvas.size_hw)) else tile_px
-        self._last_whole = (canvas.size_hw, stages, count) if self.last_tile_px is None else None
+        self._remember(canvas.size_hw, stages, count)
         # For the first of a kind the engine may have converted or compiled the network; some do for every size.
         has_size = self.backend.name in ("compile", "openvino") or (self.backend.name == "onnx" and self.is_local)
         is_prepared = (kind := (stages, canvas.size_hw if has_size else None)) in self._prepared
@@ -536,15 +539,29 @@ class Restorer:
         """Choose the tile: as large as the picture where one pass may do it."""
         height, width = _padded(size_hw)
         per_px = self.backend.bytes_per_pixel(stages[-1]) * count
-        free = free_bytes(self.backend.device)
+        free = self._free(size_hw, stages)
         whole_px = max(height, width)
-        needed = height * width * per_px
-        # What the engine holds since a frame of this size is not free, though the next one takes it again.
-        held = needed if (size_hw, stages, count) == self._last_whole else 0
-        if height * width <= self.max_whole_px and whole_px <= self._ceiling_px and fitting(free + held, needed):
+        may_fit = height * width <= self.max_whole_px and whole_px <= self._ceiling_px
+        if may_fit and fitting(free, height * width * per_px):
             return whole_px
         largest_px = min(self.tile_px or TILE_PX, self._ceiling_px)
         return largest_px if self.tile_px else choose_side(free, per_px, largest_px)
+
+    def _free(self, size_hw: tuple[int, ...], stages: tuple[int, ...]) -> int:
+        """Return the memory that pictures of a size may take: what is free, and what the engine holds since the last.
+
+        Networks that are compiled for a size keep their memory, which the next picture of that size takes again.
+        """
+        return free_bytes(self.backend.device) + self._held.get((tuple(size_hw), stages), 0)
+
+    def _remember(self, size_hw: tuple[int, ...], stages: tuple[int, ...], count: int) -> None:
+        """Note what the engine holds after pictures of a size; of the last sizes alone, as it does."""
+        before = self._held.pop(kind := (tuple(size_hw), stages), 0)
+        if self.backend.name in ("openvino", "onnx") and self.last_tile_px is None:
+            height, width = _padded(size_hw)
+            self._held[kind] = max(before, self.backend.bytes_per_pixel(stages[-1]) * count * height * width)
+        while len(self._held) > MAX_SCALES:
+            del self._held[next(iter(self._held))]
 
     def _computed_px(self, size_hw: tuple[int, int], tile_px: int) -> int:
         """Return how many pixels the network sees of a picture, those that tiles share and turns counted each time."""
