@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "mprnet"
 
 FLOORS = (
-    {"errors", "files"},
+    {"control_groups", "errors", "files"},
     {"network", "settings"},
     {"imaging", "degradation"},
     {"backends", "checkpoints", "datasets", "weights"},

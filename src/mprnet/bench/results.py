@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import re
 import statistics
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from mprnet.evaluation.protocols import to_json
 
 STRAIGHTFORWARD = "straightforward"
 """The name of the engine that all others are compared with."""
@@ -136,9 +136,7 @@ class Bench:
             "lines": [self._entries(line) for line in self.lines],
             "skipped": [skipped._asdict() for skipped in self.skipped],
         }
-        # JSON has no infinity, which a change is where one engine gives the target itself; this is read as one.
-        text = json.dumps(report, indent=2, ensure_ascii=False)
-        return re.sub(r'(": -?)Infinity(,?)$', r"\g<1>1e999\2", text, flags=re.MULTILINE)
+        return to_json(report)
 
     def _entries(self, line: Line) -> dict[str, Any]:
         entries = line.case._asdict() | dataclasses.asdict(line)

@@ -7,6 +7,8 @@ import math
 import os
 from pathlib import Path
 
+from mprnet.control_groups import groups_of, lines_of
+
 _SPIN_COUNT = "1000"
 """How often an idle thread of OpenMP looks for work before it sleeps, some ten microseconds."""
 
@@ -44,32 +46,14 @@ def settle() -> None:
 
 
 def _allowed_processors(root: Path) -> float:
-    """Return for how many processors the control groups that hold this process have time; infinity without a limit.
-
-    The strictest one counts, of version 2 or 1 of Linux'.
-    """
-    allowed = math.inf
-    for line in _lines(root / "proc/self/cgroup"):
-        _, controllers, path = [*line.split(":", 2), "", ""][:3]
-        if not controllers:
-            mount, names = root / "sys/fs/cgroup", ["cpu.max"]
-        elif "cpu" in controllers.split(","):
-            mount, names = root / "sys/fs/cgroup/cpu", ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
-        else:
-            continue
-        # Any of the groups around it may be the one that is limited. Inside a container some are not to be seen.
-        place = mount / path.strip("/")
-        for group in (place, *place.parents):
-            if group.is_relative_to(mount):
-                lines = [line for name in names for line in _lines(group / name)]
-                quota, period = [*" ".join(lines).split(), "", ""][:2]
-                if quota.isdigit() and period.isdigit():  # neither "max" nor -1, nor no such group
-                    allowed = min(allowed, max(1, int(quota)) / max(1, int(period)))
-    return allowed
+    """Return for how many processors the strictest of the control groups that hold this process has time."""
+    return min((_allowed_by(*group) for group in groups_of(root, "cpu")), default=math.inf)
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return []
+def _allowed_by(version: int, group: Path) -> float:
+    names = ["cpu.max"] if version == 2 else ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+    lines = [line for name in names for line in lines_of(group / name)]
+    quota, period = [*" ".join(lines).split(), "", ""][:2]
+    if quota.isdigit() and period.isdigit():  # neither "max" nor -1, nor no such group
+        return max(1, int(quota)) / max(1, int(period))
+    return math.inf

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mprnet.errors import DataError
 from mprnet.evaluation.protocols import to_json
 from mprnet.evaluation.results import PictureResult, Results, to_csv, write_text
+from mprnet.settings import flattened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -116,7 +117,7 @@ class Journal:
     def _check(self, path: Path, stored: Mapping[str, Any]) -> None:
         """Raise DataError unless the results of a file are of these settings and outputs, whatever their row says."""
         was, now = (
-            _flat({**header["settings"], "outputs": header["outputs"]})
+            flattened({**header["settings"], "outputs": header["outputs"]})
             for header in (stored, json.loads(json.dumps(self._header)))
         )
         for name in _OF_ROWS:
@@ -205,10 +206,3 @@ def _finished(folder: Path) -> dict[str, Any]:
 def _whole_lines(path: Path) -> list[Any]:
     """Return the lines of a journal; the last one is left out where its end was not written any more."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line[-1] == "\n"]
-
-
-def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}
-    return flat

@@ -59,7 +59,7 @@ def mean_score(scores: Iterable[Score]) -> Score:
 
 
 def to_json(report: Mapping[str, Any]) -> str:
-    """Write a report that holds scores as JSON, indented.
+    """Write a report that holds scores, or what they gain, as JSON, indented.
 
     An infinite PSNR is written as `1e999`: JSON has no word for infinity, and parsers read that number as one.
 
@@ -70,7 +70,7 @@ def to_json(report: Mapping[str, Any]) -> str:
         }
     """
     text = json.dumps(report, indent=2, ensure_ascii=False)
-    return re.sub(r"(?m)(: )Infinity(,?)$", r"\g<1>1e999\2", text)
+    return re.sub(r"(?m)(: -?)Infinity(,?)$", r"\g<1>1e999\2", text)
 
 
 def _as_they_are(restored: Picture, target: Picture) -> tuple[Picture, ...]:

@@ -23,7 +23,7 @@ import threading
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -120,39 +120,67 @@ def name_of(source: PathLike | BinaryIO) -> str:
     return str(Path(source)) if isinstance(source, str | os.PathLike) else str(getattr(source, "name", "the stream"))
 
 
-class _PillowWarnings:
-    """What Pillow warns of, by filters that the whole process has: ignored while any file is open here."""
+class _WhileUsed:
+    """Something of the whole process that is changed while any of several threads uses it.
 
-    def __init__(self) -> None:
+    Args:
+        change: changes it, and restores it at its end: what the first thread begins, the last one ends.
+    """
+
+    def __init__(self, change: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
+        self._change = change
         self._changing = threading.Lock()
         self._users = 0
-        self._silence = contextlib.ExitStack()
+        self._changed = contextlib.ExitStack()
 
     @contextlib.contextmanager
-    def ignored(self) -> Iterator[None]:
-        """Ignore warnings in the block; the first of several threads sets that, the last one restores what was."""
+    def used(self, further: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Have it changed in the block; `further` changes more of the same, which is restored with it."""
         with self._changing:
             if not self._users:
-                self._silence.enter_context(warnings.catch_warnings())
-                warnings.simplefilter("ignore")
+                self._changed.enter_context(self._change())
             self._users += 1
+            further()
         try:
             yield
         finally:
             with self._changing:
                 self._users -= 1
                 if not self._users:
-                    self._silence.close()
+                    self._changed.close()
 
 
-_pillow_warnings = _PillowWarnings()
+@contextlib.contextmanager
+def _ignored_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
+def _kept_limit() -> Iterator[None]:
+    """Restore Pillow's own limit, lower than ours, at the end."""
+    before = Image.MAX_IMAGE_PIXELS
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+_silence, _limit = _WhileUsed(_ignored_warnings), _WhileUsed(_kept_limit)
+
+
+def _raise_limit(max_pixels: int) -> None:
+    """Let Pillow decode so many pixels; what is larger is refused before."""
+    if Image.MAX_IMAGE_PIXELS is not None:
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
 
 
 @contextlib.contextmanager
 def damage_as_errors(name: str) -> Iterator[None]:
     """Turn whatever a decoder raises in the block into an ImageError, and what it warns of into silence."""
     try:
-        with _pillow_warnings.ignored():  # about sizes, which are checked here, and about sloppy metadata
+        with _silence.used():  # about sizes, which are checked here, and about sloppy metadata
             yield
     except MPRNetError:
         raise
@@ -186,39 +214,10 @@ def open_picture(source: PathLike | BinaryIO, max_pixels: int) -> Iterator[OpenF
         yield opened
 
 
-class _PillowLimit:
-    """Pillow's own limit, one for the whole process and lower than ours: raised while any file is open here."""
-
-    def __init__(self) -> None:
-        self._changing = threading.Lock()
-        self._users = 0
-        self._before: int | None = None
-
-    @contextlib.contextmanager
-    def at_least(self, max_pixels: int) -> Iterator[None]:
-        """Let Pillow decode so many pixels in the block; what is larger is refused before."""
-        with self._changing:
-            if not self._users:
-                self._before = Image.MAX_IMAGE_PIXELS
-            self._users += 1
-            if Image.MAX_IMAGE_PIXELS is not None:
-                Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
-        try:
-            yield
-        finally:
-            with self._changing:
-                self._users -= 1
-                if not self._users:
-                    Image.MAX_IMAGE_PIXELS = self._before
-
-
-_pillow_limit = _PillowLimit()
-
-
 @contextlib.contextmanager
 def open_header(source: PathLike | BinaryIO, name: str, max_pixels: int) -> Iterator[OpenFile]:
     """Do the same, and let what the decoder raises through: for a block of `damage_as_errors`."""
-    with _pillow_limit.at_least(max_pixels), _opened(source, name, max_pixels) as file:
+    with _limit.used(lambda: _raise_limit(max_pixels)), _opened(source, name, max_pixels) as file:
         header = file.read(HEADER_BYTES)
         file.seek(0)
         if not header:

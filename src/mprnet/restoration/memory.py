@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import psutil
 import torch
 
+from mprnet.control_groups import groups_of, lines_of
 from mprnet.network import SIZE_MULTIPLE
 
 if TYPE_CHECKING:
@@ -79,37 +80,19 @@ def fitting(free: int, needed: int) -> int:
 
 
 def _free_of_control_group(root: Path) -> int:
-    """Return what the strictest of the control groups that hold this process has left; version 2 or 1 of Linux'."""
-    free = 2**63
-    for line in _lines(root / "proc/self/cgroup"):
-        _, controllers, path = [*line.split(":", 2), "", ""][:3]
-        if not controllers:
-            mount, limit, usage, kind = root / "sys/fs/cgroup", "memory.max", "memory.current", ""
-        elif "memory" in controllers.split(","):
-            mount, limit, usage = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
-            kind = "total_"
-        else:
-            continue
-        # Any of the groups around it may be the one that is limited. Inside a container some are not to be seen.
-        place = mount / path.strip("/")
-        for group in (place, *place.parents):
-            if group.is_relative_to(mount):
-                free = min(free, _free_of(group, limit, usage, kind))
-    return free
+    """Return what the strictest of the control groups that hold this process has left."""
+    return min((_free_of(*group) for group in groups_of(root, "memory")), default=2**63)
 
 
-def _free_of(group: Path, limit: str, usage: str, kind: str) -> int:
-    most, used = ("".join(_lines(group / name)).strip() for name in (limit, usage))
+def _free_of(version: int, group: Path) -> int:
+    if version == 2:
+        limit, usage, kind = "memory.max", "memory.current", ""
+    else:
+        limit, usage, kind = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"
+    most, used = ("".join(lines_of(group / name)).strip() for name in (limit, usage))
     if not most.isdigit() or not used.isdigit():  # no such group, or "max"
         return 2**63
-    counts = dict(line.split(maxsplit=1) for line in _lines(group / "memory.stat") if " " in line)
+    counts = dict(line.split(maxsplit=1) for line in lines_of(group / "memory.stat") if " " in line)
     # What files have left behind in memory, read once or again, counts as used, but makes room when it is needed.
     left_behind = sum(int(counts.get(f"{kind}{state}_file", 0)) for state in ("inactive", "active"))
     return max(0, int(most) - int(used) + left_behind)
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return []
