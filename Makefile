@@ -33,7 +33,7 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --editable ".[train,evaluate,heif,video,openvino,onnx,int8]" --group dev
+	$(BIN)/python -m pip install --quiet --editable ".[train,evaluate,heif,video,openvino,onnx,int8,web]" --group dev
 	touch $@
 
 clean:

@@ -22,6 +22,7 @@ FLOORS = (
     {"backends", "checkpoints", "datasets", "weights"},
     {"bench", "restoration", "training", "evaluation", "export"},
     {"__init__"},  # the public names
+    {"web"},
     {"cli"},
     {"__main__"},
 )
@@ -53,7 +54,7 @@ OPTIONAL = {
 }
 """Never imported at the top of a module, but inside the functions that need them."""
 
-NEEDED = {("training", "lightning")}
+NEEDED = {("training", "lightning"), ("web", "gradio")}
 """Rooms that are nothing without the package, and that others import inside functions."""
 
 FILES = sorted(PACKAGE.rglob("*.py"))

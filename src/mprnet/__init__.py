@@ -44,7 +44,7 @@ _HOMES = {
 }
 _ROOMS = {
     *("backends", "bench", "checkpoints", "datasets", "degradation", "errors", "evaluation", "export", "imaging"),
-    *("network", "restoration", "training", "weights"),
+    *("network", "restoration", "training", "web", "weights"),
 }
 
 

@@ -15,7 +15,7 @@ def test_commands_are_listed_by_what_they_are_for_and_restore_first():
     for name, command in get_command(app).commands.items():
         panels.setdefault(command.rich_help_panel, []).append(name)
     assert list(panels.items()) == [
-        ("Restore", ["restore", "compare"]),
+        ("Restore", ["restore", "compare", "web"]),
         ("Measure", ["metrics", "evaluate", "table", "bench"]),
         ("Train", ["degrade", "prepare", "train"]),
         ("Networks and weights", ["info", "convert", "export"]),

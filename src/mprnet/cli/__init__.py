@@ -27,6 +27,7 @@ from mprnet.cli.restore import restore
 from mprnet.cli.table import table
 from mprnet.cli.terminal import plain
 from mprnet.cli.train import train
+from mprnet.cli.web import web
 from mprnet.errors import MPRNetError
 
 app = typer.Typer(
@@ -68,7 +69,7 @@ def main() -> None:
 
 
 for _panel, _commands in {
-    "Restore": (restore, compare),
+    "Restore": (restore, compare, web),
     "Measure": (metrics, evaluate, table, bench),
     "Train": (degrade, prepare, train),
     "Networks and weights": (info, convert, export),

@@ -1,0 +1,60 @@
+"""`mprnet web`: a page in the browser that restores on this machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mprnet.cli import options
+from mprnet.cli.terminal import notice
+
+
+def web(
+    weights: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME_OR_FILE]…",
+            help="What the visitor chooses from: shipped names (derain, deblur, denoise), or .safetensors and .pth "
+            "files; without any, the three that are shipped.",
+        ),
+    ] = None,
+    host: Annotated[
+        str,
+        typer.Option(
+            help="Address to listen at; 0.0.0.0 lets everybody in the network use this machine, without a password."
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="Without it, the first free one from 7860.")] = None,
+    show: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in your browser.")] = True,
+    max_file_mb: Annotated[int, typer.Option(help="How large a file may be, in megabytes.")] = 512,
+    tile_px: options.TilePx = None,
+    backend: options.Backend = "auto",
+    precision: options.Precision = "auto",
+    device: options.Device = None,
+) -> None:
+    """Open a page in your browser to drop photographs on; they stay on this machine."""
+    import threading
+    import webbrowser
+
+    from mprnet.network import TASKS
+    from mprnet.web import serve
+
+    try:
+        with serve(
+            weights or TASKS,
+            host=host,
+            port=port,
+            max_file_mb=max_file_mb,
+            tile_px=tile_px,
+            backend=backend,  # type: ignore[arg-type] # checked there
+            precision=precision,  # type: ignore[arg-type] # likewise
+            device=device,
+            notice=notice,
+        ) as address:
+            typer.echo(f"{address} restores what is dropped on it; Ctrl-C ends it")
+            if show:
+                webbrowser.open(address)
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None

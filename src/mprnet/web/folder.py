@@ -1,0 +1,95 @@
+"""The one folder that the page writes to: uploads and results, until they are an hour old or the page is closed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections import Counter
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mprnet.errors import ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+KEPT_SECONDS = 3600
+_EVERY_SECONDS = 60
+
+
+class Folder:
+    """A folder in which nothing stays for longer than an hour that is not in use.
+
+    Args:
+        path: a folder of nobody else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+        self._in_use: Counter[Path] = Counter()
+        self._lock = threading.Lock()
+
+    def upload(self, path: str) -> Path:
+        """Return a file that was uploaded.
+
+        Raises:
+            ImageError: `path` is none, or is gone.
+        """
+        file = Path(path).resolve()
+        if not file.is_relative_to(self.path) or not file.is_file():
+            raise ImageError("this is no file that was uploaded within the hour; drop it again")
+        return file
+
+    def make(self) -> Path:
+        """Return a new folder within."""
+        return Path(tempfile.mkdtemp(dir=self.path, prefix="run-"))
+
+    @contextmanager
+    def using(self, paths: Sequence[Path]) -> Iterator[None]:
+        """Keep files, and what lies beside them, as long as the context lasts and an hour longer."""
+        entries = {self.path / path.relative_to(self.path).parts[0] for path in paths}
+        with self._lock:
+            self._in_use.update(entries)
+        try:
+            yield
+        finally:
+            for entry in entries:
+                with suppress(OSError):
+                    os.utime(entry)
+            with self._lock:
+                self._in_use.subtract(entries)
+
+    def sweep(self, kept_seconds: float = KEPT_SECONDS) -> None:
+        """Remove what is older than `kept_seconds` and not in use."""
+        with self._lock:
+            for entry in [*self.path.iterdir()]:
+                with suppress(OSError):
+                    if not self._in_use[entry] and time.time() - entry.stat().st_mtime > kept_seconds:
+                        if entry.is_dir():
+                            shutil.rmtree(entry)
+                        else:
+                            entry.unlink()
+
+
+@contextmanager
+def own_folder() -> Iterator[Folder]:
+    """Make a folder, which is swept while the context lasts, and removed when it ends."""
+    ended = threading.Event()
+    with tempfile.TemporaryDirectory(prefix="mprnet-web-", ignore_cleanup_errors=True) as made:
+        folder = Folder(Path(made))
+
+        def sweep() -> None:
+            while not ended.wait(_EVERY_SECONDS):
+                folder.sweep()
+
+        sweeper = threading.Thread(target=sweep, name="sweep", daemon=True)
+        sweeper.start()
+        try:
+            yield folder
+        finally:
+            ended.set()
+            sweeper.join()

@@ -1,0 +1,152 @@
+"""Serving the page from this machine, with a folder of its own that is gone afterwards."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import gradio as gr
+from gradio import routes
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from mprnet.backends import BackendName, Precision
+from mprnet.errors import ConfigError
+from mprnet.files import PathLike
+from mprnet.network import TASKS
+from mprnet.restoration import Restorer
+from mprnet.web.folder import own_folder
+from mprnet.web.guard import Guard
+from mprnet.web.page import CSS, Desk, build_page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+_HERE = ("127.0.0.1", "localhost")
+_FONTS = ("system-ui", "-apple-system", "Segoe UI", "sans-serif")
+_MAX_RESTORERS = 8
+
+
+@contextmanager
+def serve(
+    weights: Sequence[PathLike] = TASKS,
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    max_file_mb: int = 512,
+    device: str | None = None,
+    backend: BackendName = "auto",
+    precision: Precision = "auto",
+    tile_px: int | None = None,
+    notice: Callable[[str], None] = lambda _: None,
+) -> Iterator[str]:
+    """Serve the page as long as the context lasts.
+
+    What is dropped on it is restored here, one run after the other, and goes nowhere else. Uploads and results lie in a
+    temporary folder of their own, which is deleted when the context ends, and each file an hour after it came. Only
+    this machine is served unless `host` says otherwise; then whoever reaches it can use it, without a password.
+
+    Args:
+        weights: names of shipped weights, or weights files, that the visitor chooses from.
+        host: the address to listen at; `0.0.0.0` is every address of this machine.
+        port: of the address; without one, the first free one from 7860.
+        max_file_mb: how large a file may be, in megabytes.
+        device: as `Restorer.from_pretrained`, as are the following.
+        backend: likewise.
+        precision: likewise.
+        tile_px: likewise.
+        notice: likewise.
+
+    Yields:
+        str: the page's address on this machine.
+
+    Raises:
+        ConfigError: the port is taken, or none; no weights are given; or the engine cannot do what is asked for.
+        CheckpointError: weights are none, or cannot be read.
+        MissingExtraError: Gradio or the engine is not installed.
+
+    Example:
+        >>> with serve(["denoise"]) as address:  # doctest: +SKIP
+        ...     input(f"open {address}, and press Enter here to end it")
+    """
+    names = [str(each) for each in weights]
+    if not names:
+        raise ConfigError("no weights are given; expected at least one name or file")
+    if port is not None and not 0 < port < 65536:
+        raise ConfigError(f"the port is {port}; expected 1 to 65535")
+    if max_file_mb < 1:
+        raise ConfigError(f"files may have {max_file_mb} megabytes; expected at least 1")
+
+    @lru_cache(_MAX_RESTORERS)
+    def open_restorer(name: str, ensemble: bool, scales: int) -> Restorer:
+        return Restorer.from_pretrained(
+            name,
+            device=device,
+            ensemble=ensemble,
+            scales=scales,
+            tile_px=tile_px,
+            backend=backend,
+            precision=precision,
+            notice=notice,
+        )
+
+    for name in names:
+        open_restorer(name, False, 1)
+    with own_folder() as folder, _settings(folder.path):
+        desk = Desk(folder, open_restorer)
+        page = build_page(desk, names)
+        try:
+            page.launch(
+                server_name=host,
+                server_port=port,
+                max_file_size=max_file_mb * 1_000_000,
+                app_kwargs={"middleware": _middleware(host, folder.path)},
+                theme=gr.themes.Default(font=_FONTS, font_mono=("ui-monospace", "monospace")),
+                css=CSS,
+                footer_links=[],
+                prevent_thread_lock=True,
+                quiet=True,
+                # Nothing that speaks to anybody else, or writes anywhere else.
+                share=False,
+                ssr_mode=False,
+                mcp_server=False,
+                pwa=False,
+                enable_monitoring=False,
+                run_history=False,
+            )
+        except OSError as error:
+            reason = f"port {port} of {host} cannot be used" if port else f"no port of {host} from 7860 is free"
+            raise ConfigError(f"{reason}: {error}") from error
+        try:
+            yield str(page.local_url)
+        finally:
+            desk.stop_all()
+            page.close(verbose=False)
+
+
+def _middleware(host: str, folder: Path) -> list[Middleware]:
+    guard = Middleware(Guard, folder=folder)
+    if host not in _HERE:
+        return [guard]
+    # A page elsewhere whose name is made to lead here is answered by nobody.
+    return [Middleware(TrustedHostMiddleware, allowed_hosts=[*_HERE]), guard]
+
+
+@contextmanager
+def _settings(folder: Path) -> Iterator[None]:
+    """Let Gradio, which reads its settings from the environment, write to a folder and heed no other setting."""
+    before = {name: value for name, value in os.environ.items() if name.startswith("GRADIO_")}
+    read_at_import = routes.DEFAULT_TEMP_DIR  # type: ignore[attr-defined] # in its file, where no setting reaches it
+    for name in before:
+        del os.environ[name]
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    routes.DEFAULT_TEMP_DIR = str(folder)  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        routes.DEFAULT_TEMP_DIR = read_at_import  # type: ignore[attr-defined]
+        del os.environ["GRADIO_TEMP_DIR"]
+        os.environ.update(before)
