@@ -282,6 +282,15 @@ def test_charts_hold_a_mark_for_each_value_and_leave_out_the_infinite():
     assert lines.count('class="dot') == 4
 
 
+def test_the_names_of_a_histogram_do_not_lie_over_its_bars():
+    drawn = histogram({"input": [20.0], "restored": [33.0] * 7}, "dB")
+    tops = [float(top) for top in re.findall(r'<rect class="bar[^>]* y="([\d.]+)"[^>]*><title>', drawn)]
+    names = {name: float(top) for top, name in re.findall(r'y="([\d.]+)" text-anchor="start">([a-z]+)<', drawn)}
+    assert names.keys() == {"input", "restored"}
+    assert len(tops) == 2
+    assert max(names.values()) < min(tops)
+
+
 def test_a_chart_of_nothing_is_nothing():
     assert scatter([], "x", "y") == histogram({"a": [math.inf]}, "x") == curves({"a": []}, "x", "y") == ""
 

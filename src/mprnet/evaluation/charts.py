@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 560, 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 16, 48
+_LEGEND = 20
+"""What a line of names takes, above the plot: within, it lies over bars."""
 
 
 class Point(NamedTuple):
@@ -85,7 +87,8 @@ def histogram(groups: Mapping[str, Sequence[float]], x_label: str) -> str:
     for name, values in finite.items():
         for value in values:
             counts[name][min(bins - 1, int((value - x.low) / width))] += 1
-    y = _Axis.around([max(map(max, counts.values()))], HEIGHT - _BOTTOM, _TOP, from_zero=True, least_step=1)
+    highest = max(map(max, counts.values()))
+    y = _Axis.around([highest], HEIGHT - _BOTTOM, _TOP + _LEGEND, from_zero=True, least_step=1)
     marks = []
     for index, (name, heights) in enumerate(counts.items()):
         for place, count in enumerate(heights):
@@ -178,9 +181,9 @@ def _svg(x: _Axis, y: _Axis, marks: Sequence[str], x_label: str, y_label: str, l
     parts.append(_text("label", 0, 0, y_label, "middle") + "</g>")
     parts += marks
     for index, name in enumerate(legend):
-        top = _TOP + 6 + 18 * index
-        parts.append(f'<rect class="bar s{index}" x="{WIDTH - 110}" y="{top - 9}" width="10" height="10" rx="2"/>')
-        parts.append(_text("tick", WIDTH - 95, top, name))
+        start = left + 100 * index
+        parts.append(f'<rect class="bar s{index}" x="{start}" y="{_TOP - 5}" width="10" height="10" rx="2"/>')
+        parts.append(_text("tick", start + 15, _TOP + 4, name))
     return "".join([*parts, "</svg>"])
 
 
