@@ -28,6 +28,8 @@ from mprnet.network import MPRNet, MPRNetConfig
 from mprnet.restoration import Restorer, restore_files, restore_picture, restore_video
 
 ROOT = Path(__file__).resolve().parent.parent
+NEEDS = {"training": "lightning", "web": "gradio"}
+"""Rooms that cannot be entered without a package of an extra."""
 NAMED = {
     name
     for pattern in ("README.md", "docs/*.md", "src/**/*.md", "src/**/*.py")
@@ -53,8 +55,8 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("room", ["", *sorted(mprnet._ROOMS)])
 def test_what_a_room_promises_is_there(room):
-    if room == "training":
-        pytest.importorskip("lightning", reason="needs the extra train (Lightning)")
+    if room in NEEDS:
+        pytest.importorskip(NEEDS[room], reason=f"needs {NEEDS[room]}, of an extra")
     module = importlib.import_module(f"mprnet.{room}" if room else "mprnet")
     for name in getattr(module, "__all__", ()):  # files of one idea have none; what of them is public is named below
         assert getattr(module, name) is not None
@@ -64,13 +66,15 @@ def test_what_a_room_promises_is_there(room):
 
 @pytest.mark.parametrize("name", sorted(NAMED))
 def test_what_the_documents_name_is_there(name):
-    if name.startswith("mprnet.training"):
-        pytest.importorskip("lightning", reason="needs the extra train (Lightning)")
+    for room, package in NEEDS.items():
+        if name.startswith(f"mprnet.{room}."):
+            pytest.importorskip(package, reason=f"needs {package}, of an extra")
     assert pkgutil.resolve_name(name) is not None
 
 
 def test_every_command_has_calls_that_are_there():
-    pytest.importorskip("lightning", reason="needs the extra train (Lightning)")
+    for package in NEEDS.values():
+        pytest.importorskip(package, reason=f"needs {package}, of an extra")
     text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
     table = dict(re.findall(r"^\| `mprnet (\w+)` \| (.+) \|$", text, re.MULTILINE))
     assert table.keys() == get_command(app).commands.keys()

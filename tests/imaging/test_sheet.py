@@ -71,7 +71,7 @@ def test_a_sheet_that_cannot_be_written_is_one_line_before_anything_is_read(tmp_
     pairs = [(tmp_path / "a", tmp_path / "b")]
     with pytest.raises(ImageError, match=r"s\.png cannot be written: .*x\.png is no folder"):
         compare(pairs, tmp_path / "a" / "x.png" / "s.png")
-    monkeypatch.setattr(sheet, "read_frames", lambda _: pytest.fail("read"))
+    monkeypatch.setattr(sheet, "first_frame", lambda _: pytest.fail("read"))
     with pytest.raises(ImageError, match=r"x\.png exists"):
         compare(pairs, tmp_path / "a" / "x.png")
 

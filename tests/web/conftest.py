@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import subprocess
 import sys
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,27 @@ from mprnet.network import MPRNet, MPRNetConfig
 
 ASKED = {"stage": 3, "strength": 1.0, "ensemble": False, "scales": 1, "file_format": "as it came"}
 """What the page asks for where nothing was changed, in its order, behind the files and the network."""
+
+
+def a_free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return str(free.getsockname()[1])
+
+
+@contextmanager
+def serving(*arguments, port=None, stderr=subprocess.PIPE, **options):
+    """Start the command; yield its process and its first line, and end it."""
+    command = [sys.executable, "-m", "mprnet", "web", *arguments, "--no-open", "--port", port or a_free_port()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, **options) as server:
+        try:
+            yield server, server.stdout.readline()
+        finally:
+            server.terminate()  # after which it removes its folder
+            try:
+                server.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                raise
 
 
 @dataclass
@@ -49,26 +72,33 @@ class Visitor:
         finally:
             connection.close()
 
+    def send(self, name: str, content: bytes) -> Answer:
+        head = f'--b\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
+        body = head.encode() + content + b"\r\n--b--\r\n"
+        return self.fetch("/gradio_api/upload", body, {"Content-Type": "multipart/form-data; boundary=b"})
+
     def upload(self, path: Path) -> str:
-        head = f'--b\r\nContent-Disposition: form-data; name="files"; filename="{path.name}"\r\n\r\n'
-        body = head.encode() + path.read_bytes() + b"\r\n--b--\r\n"
-        answer = self.fetch("/gradio_api/upload", body, {"Content-Type": "multipart/form-data; boundary=b"})
+        answer = self.send(path.name, path.read_bytes())
         assert answer.status == 200, answer.text
         return json.loads(answer.text)[0]
 
-    def join(self, files, name, **changes) -> tuple[Answer, str]:
-        """Ask for a restoration; return the answer, and by what to ask what has come of it."""
+    def number(self, name: str) -> int:
         config = json.loads(self.fetch("/config").text)
-        [number] = [each["id"] for each in config["dependencies"] if each["api_name"] == "restore"]
+        [number] = [each["id"] for each in config["dependencies"] if each["api_name"] == name]
+        return number
+
+    def join(self, files, choice, **changes) -> tuple[Answer, str]:
+        """Ask for a restoration; return the answer, and by what to ask what has come of it."""
         given = [{"path": file, "meta": {"_type": "gradio.FileData"}} for file in files]
         session = uuid.uuid4().hex
-        question = {"data": [given, name, *{**ASKED, **changes}.values()], "fn_index": number, "session_hash": session}
+        data = [given, choice, *{**ASKED, **changes}.values()]
+        question = {"data": data, "fn_index": self.number("restore"), "session_hash": session}
         body = json.dumps(question).encode()
         return self.fetch("/gradio_api/queue/join", body, {"Content-Type": "application/json"}), session
 
-    def restore(self, *paths: Path, name, **changes) -> tuple[list[bytes] | None, dict[str, bytes], str]:
+    def restore(self, *paths: Path, choice, **changes) -> tuple[list[bytes] | None, dict[str, bytes], str]:
         """Restore files; return the two pictures shown, the results, by name with their number, and what was said."""
-        joined, session = self.join([self.upload(path) for path in paths], name, **changes)
+        joined, session = self.join([self.upload(path) for path in paths], choice, **changes)
         assert joined.status == 200, joined.text
         lines = self.fetch(f"/gradio_api/queue/data?session_hash={session}").text.splitlines()
         told = [json.loads(line.removeprefix("data: ")) for line in lines if line]
@@ -101,17 +131,19 @@ def weights(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def visitor(weights):
+def serve():
+    """Return what starts the command."""
     pytest.importorskip("gradio", reason='the page needs Gradio: pip install "mprnet[web]"')
-    choices = [str(weights), "denoise"]
-    plain = ["--backend", "torch", "--precision", "fp32", "--device", "cpu"]
-    command = [sys.executable, "-m", "mprnet", "web", *choices, "--no-open", *plain]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        yield Visitor(server.stdout.readline().split()[0])
-    finally:
-        server.terminate()
-        server.communicate(timeout=60)
+    return serving
+
+
+@pytest.fixture(scope="session")
+def visitor(serve, weights):
+    plain = ("--backend", "torch", "--precision", "fp32", "--device", "cpu")
+    limits = ("--max-file-mb", "1", "--known-as", "Photos.Example")
+    # Nobody reads what Gradio says of questions that no page asks.
+    with serve(str(weights), "denoise", *plain, *limits, stderr=subprocess.DEVNULL) as (_, line):
+        yield Visitor(line.split()[0])
 
 
 @pytest.fixture

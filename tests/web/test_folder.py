@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from mprnet.errors import ImageError
-from mprnet.web import folder as room
 from mprnet.web.folder import Folder, own_folder
 
 
@@ -21,7 +20,7 @@ def folder(tmp_path):
 
 
 def test_what_is_old_and_not_in_use_is_removed(folder):
-    old, new, used = folder.make(), folder.make(), folder.make()
+    old, new, used = folder.make_folder(), folder.make_folder(), folder.make_folder()
     for each in (old, new, used):
         (each / "a.png").write_bytes(b"a")
     stray = folder.path / "stray"
@@ -39,7 +38,7 @@ def test_what_is_old_and_not_in_use_is_removed(folder):
 
 
 def test_what_two_use_is_kept_until_both_are_done(folder):
-    used = folder.make()
+    used = folder.make_folder()
     with folder.using([used]):
         with folder.using([used]):
             pass
@@ -48,15 +47,24 @@ def test_what_two_use_is_kept_until_both_are_done(folder):
         assert used.exists()
 
 
+def test_of_uploads_that_broke_off_nothing_is_kept_for_long(folder):
+    broken, going_on = folder.path / "tmpabc", folder.path / "tmpdef"
+    for path in (broken, going_on):
+        path.touch()
+    make_old(broken, 700)
+    folder.sweep()
+    assert [*folder.path.iterdir()] == [going_on]
+
+
 def test_a_file_that_is_gone_is_one_line(folder):
     with pytest.raises(ImageError, match="within the hour; drop it again"):
-        folder.upload(str(folder.path / "gone.png"))
+        folder.uploaded(str(folder.path / "gone.png"))
 
 
 def test_the_folder_is_swept_while_it_is_there_and_gone_afterwards(monkeypatch):
-    monkeypatch.setattr(room, "_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr("mprnet.web.folder._EVERY_SECONDS", 0.01)
     with own_folder() as folder:
-        old = folder.make()
+        old = folder.make_folder()
         make_old(old)
         deadline = time.monotonic() + 20
         while old.exists():

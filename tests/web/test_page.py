@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import threading
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,7 +20,7 @@ from mprnet.restoration import PictureOptions, Restorer, restore_picture
 gr = pytest.importorskip("gradio", reason='the page needs Gradio: pip install "mprnet[web]"')
 
 from mprnet.web.folder import Folder  # noqa: E402
-from mprnet.web.page import Desk  # noqa: E402
+from mprnet.web.page import Desk, _chosen  # noqa: E402
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -31,7 +35,7 @@ def test_a_picture_comes_back_as_the_command_would_restore_it(visitor, weights, 
     options = PictureOptions(stage=2, strength=0.5)
     restore_picture(restorer, tmp_path / "flower.tif", tmp_path / "expected.tif", options=options)
     shown, results, said = visitor.restore(
-        tmp_path / "flower.tif", name=str(weights), stage=2, strength=0.5, ensemble=True
+        tmp_path / "flower.tif", choice="small", stage=2, strength=0.5, ensemble=True
     )
     assert results.keys() == {"0 flower_restored.tif"}
     expected, restored = read_image(tmp_path / "expected.tif"), picture(results["0 flower_restored.tif"])
@@ -45,14 +49,14 @@ def test_a_picture_comes_back_as_the_command_would_restore_it(visitor, weights, 
     assert not np.array_equal(before.pixels, after.pixels)
 
 
-def test_what_fails_is_said_in_a_line_and_the_others_are_restored(visitor, weights, pixels, tmp_path):
+def test_what_fails_is_said_in_a_line_and_the_others_are_restored(visitor, pixels, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n of a sort")
     (tmp_path / "note.txt").write_text("no picture")
     for folder, values in (("a", pixels), ("b", pixels[::-1])):
         (tmp_path / folder).mkdir()
         write_image(values, tmp_path / folder / "same.png")
     files = [tmp_path / name for name in ("broken.png", "a/same.png", "note.txt", "b/same.png")]
-    shown, results, said = visitor.restore(*files, name=str(weights), file_format="WebP")
+    shown, results, said = visitor.restore(*files, choice="small", file_format="WebP")
     assert results.keys() == {"0 same_restored.webp", "1 same_restored.webp"}
     assert [line.split()[0] for line in said.splitlines()] == ["broken.png", "note.txt"]
     assert "mprnet-web-" not in said  # no place on the server
@@ -63,26 +67,28 @@ def test_what_fails_is_said_in_a_line_and_the_others_are_restored(visitor, weigh
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"name": "derain"}, "not in the list of choices"),
+        ({"choice": "derain"}, "not in the list of choices"),
         ({"stage": 4}, "not in the list of choices"),
+        ({"ensemble": "of all"}, "nothing that the page asks for"),
+        ({"strength": "half"}, "nothing that the page asks for|None|null"),
         ({"file_format": "PSD"}, "not in the list of choices"),
         ({"strength": 3.0}, "strength is 3.0; expected 0 to 1|greater than maximum"),
         ({"scales": 9}, "scales is 9; expected 1 to 5|greater than maximum"),
     ],
 )
-def test_what_is_not_offered_is_refused_in_a_line(visitor, weights, pixels, tmp_path, changes, reason):
+def test_what_is_not_offered_is_refused_in_a_line(visitor, pixels, tmp_path, changes, reason):
     write_image(pixels, tmp_path / "a.png")
     with pytest.raises(RuntimeError, match=reason):
-        visitor.restore(tmp_path / "a.png", **{"name": str(weights), **changes})
+        visitor.restore(tmp_path / "a.png", **{"choice": "small", **changes})
 
 
-def test_without_a_photograph_a_line_says_so(visitor, weights):
+def test_without_a_photograph_a_line_says_so(visitor):
     with pytest.raises(RuntimeError, match="Drop a photograph first"):
-        visitor.restore(name=str(weights))
+        visitor.restore(choice="small")
 
 
-def test_a_clip_comes_back(visitor, weights, make_clip):
-    shown, results, said = visitor.restore(make_clip(), name=str(weights), stage=1)
+def test_a_clip_comes_back(visitor, make_clip):
+    shown, results, said = visitor.restore(make_clip(), choice="small", stage=1)
     assert (shown, [*results], said) == (None, ["0 clip_restored.mp4"], "")
 
 
@@ -90,24 +96,40 @@ class Request(SimpleNamespace):
     session_hash = "somebody"
 
 
+ASKED = ("a", 3, 1.0, False, 1, "as it came")
+
+
 @pytest.fixture
-def desk(tmp_path, weights):
-    folder = tmp_path / "own"
-    folder.mkdir()
-    restorer = Restorer.from_pretrained(weights, backend="torch", precision="fp32", device="cpu", tile_px=16)
-    return Desk(Folder(folder), lambda *_: restorer)
+def restorer(weights):
+    return Restorer.from_pretrained(weights, backend="torch", precision="fp32", device="cpu", tile_px=16)
 
 
-def dropped(tmp_path, pixels, count=1):
-    files = [tmp_path / "own" / f"upload-{number}" / "a.png" for number in range(count)]
-    for file in files:
-        file.parent.mkdir()
-        write_image(pixels, file)
-    return [str(file) for file in files]
+@pytest.fixture
+def desk(tmp_path, restorer):
+    (tmp_path / "own").mkdir()
+    return Desk(Folder(tmp_path / "own"), lambda *_: restorer, ["a"])
+
+
+@pytest.fixture
+def dropped(tmp_path, pixels):
+    """Uploads of a desk, as their paths."""
+
+    def drop(count):
+        files = [tmp_path / "own" / f"upload-{number}" / "a.png" for number in range(count)]
+        for file in files:
+            file.parent.mkdir()
+            write_image(pixels, file)
+        return [str(file) for file in files]
+
+    return drop
+
+
+def silent(*_, **__):
+    """Progress that nobody watches."""
 
 
 @pytest.mark.parametrize("stops", ["stop", "stop_all"])
-def test_a_run_is_stopped_within_a_picture(desk, tmp_path, pixels, stops):
+def test_a_run_is_stopped_within_a_picture(desk, tmp_path, dropped, stops):
     told = []
 
     def progress(fraction, desc):
@@ -115,28 +137,64 @@ def test_a_run_is_stopped_within_a_picture(desk, tmp_path, pixels, stops):
         if len(told) == 3:  # the first is of the network, the second of the beginning
             desk.stop(Request()) if stops == "stop" else desk.stop_all()
 
-    files = dropped(tmp_path, pixels, 2)
-    assert list(desk.restore(files, "", 3, 1, False, 1, "as it came", Request(), progress)) == []
+    assert list(desk.restore(dropped(2), *ASKED, Request(), progress)) == []
     assert len(told) == 3
     assert 0 < told[-1][0] < 1
     assert told[-1][1].startswith("a.png, 1 of 2")
-    assert [*(tmp_path / "own").glob("run-*/*")] == []
+    assert [path for path in (tmp_path / "own").glob("run-*/*/*") if path.is_file()] == []
 
 
-def test_another_visitor_s_stop_does_not_stop_it(desk, tmp_path, pixels):
-    desk.stop(SimpleNamespace(session_hash="another"))
-    shown = desk.restore(
-        dropped(tmp_path, pixels),
-        "",
-        3,
-        1,
-        False,
-        1,
-        "as it came",
-        Request(),
-        lambda *_, **__: desk.stop(Request(session_hash="another")),
-    )
-    assert [len(each.results) for each in shown] == [1]
+def test_another_visitor_s_stop_does_not_stop_it(desk, dropped):
+    def progress(*_, **__):
+        desk.stop(Request(session_hash="another"))
+
+    assert [len(shown.results) for shown in desk.restore(dropped(1), *ASKED, Request(), progress)] == [1]
+
+
+def test_two_runs_do_not_compute_at_once_and_who_waits_can_be_stopped(desk, dropped):
+    """As where Gradio takes a run for cancelled, whose tile is not done."""
+    files = dropped(1)
+    waiting = Request(session_hash="waiting")
+    seen = []
+
+    def wait():
+        seen.extend(desk.restore(files, *ASKED, waiting, silent))
+
+    def progress(*_, **__):
+        if not threads:
+            threads.append(threading.Thread(target=wait))
+            threads[0].start()
+            threads[0].join(0.5)
+            seen.append(threads[0].is_alive())
+            desk.stop(waiting)
+            threads[0].join(20)
+
+    threads = []
+    with desk._alone(threading.Event()):
+        progress()
+    assert seen == [True]
+    assert len([*desk.restore(files, *ASKED, Request(), silent)]) == 1
+
+
+def test_results_are_kept_while_a_run_goes_on(desk, tmp_path, dropped):
+    kept = []
+    for shown in desk.restore(dropped(3), *ASKED, Request(), silent):
+        for entry in (tmp_path / "own").iterdir():
+            os.utime(entry, (time.time() - 7200,) * 2)
+        desk._folder.sweep()
+        kept.append([Path(path).exists() for path in shown.results])
+    assert kept == [[True] * count for count in (1, 2, 3)]
+
+
+def test_a_disk_that_fills_ends_the_run_in_a_line(desk, dropped, monkeypatch):
+    monkeypatch.setattr("mprnet.web.guard.shutil.disk_usage", lambda _: SimpleNamespace(free=10))
+    with pytest.raises(gr.Error, match="disk of this server is nearly full"):
+        list(desk.restore(dropped(1), *ASKED, Request(), silent))
+
+
+def test_too_many_files_are_a_line(desk):
+    with pytest.raises(gr.Error, match="at most 100"):
+        list(desk.restore(["a"] * 101, *ASKED, Request(), silent))
 
 
 def test_a_file_that_was_not_uploaded_is_not_read(desk, tmp_path, pixels):
@@ -144,11 +202,35 @@ def test_a_file_that_was_not_uploaded_is_not_read(desk, tmp_path, pixels):
     (tmp_path / "own" / "link.png").symlink_to(tmp_path / "private.png")
     for path in (tmp_path / "private.png", tmp_path / "own" / ".." / "private.png", tmp_path / "own" / "link.png"):
         with pytest.raises(gr.Error, match="no file that was uploaded"):
-            list(desk.restore([str(path)], "", 3, 1, False, 1, "as it came", Request(), lambda *_, **__: None))
+            list(desk.restore([str(path)], *ASKED, Request(), silent))
 
 
-def test_the_choices_are_words_for_tasks_and_names_of_files(visitor, weights):
-    components = json.loads(visitor.fetch("/config").text)["components"]
-    [radio] = [each["props"] for each in components if each["props"].get("label") == "Take out"]
-    assert radio["choices"] == [["small", str(weights)], ["Noise", "denoise"]]
-    assert radio["value"] == str(weights)
+def test_of_a_network_with_fewer_stages_the_last_is_taken(desk, dropped, restorer):
+    restorer.trained_stages = 2
+    [shown] = desk.restore(dropped(1), *ASKED, Request(), silent)
+    assert len(shown.results) == 1
+
+
+def test_a_click_on_a_result_shows_it_by_its_place():
+    pairs = [("a", "b"), None, ("c", "d")]
+    shown = [_chosen(pairs, SimpleNamespace(index=index)) for index in (0, 1, 2, 3, -1)]
+    assert shown == [("a", "b"), None, ("c", "d"), None, None]
+
+
+def test_the_choices_are_words_for_tasks_and_names_of_files(desk):
+    names = ["derain", "denoise", "/private/mine.safetensors", "/other/mine.pth", "deblur"]
+    assert Desk(desk._folder, desk._open_restorer, names).choices == {
+        "Rain": "derain",
+        "Noise": "denoise",
+        "mine": "/private/mine.safetensors",
+        "mine (2)": "/other/mine.pth",
+        "Blur": "deblur",
+    }
+
+
+def test_visitors_are_not_told_where_weights_lie(visitor, weights):
+    config = visitor.fetch("/config").text
+    [radio] = [each["props"] for each in json.loads(config)["components"] if each["props"].get("label") == "Take out"]
+    assert radio["choices"] == [["small", "small"], ["Noise", "Noise"]]
+    assert radio["value"] == "small"
+    assert str(weights.parent) not in config

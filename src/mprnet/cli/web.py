@@ -27,6 +27,13 @@ def web(
     ] = "127.0.0.1",
     port: Annotated[int | None, typer.Option(help="Without it, the first free one from 7860.")] = None,
     show: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in your browser.")] = True,
+    known_as: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A further name by which visitors reach the page, such as a proxy's; this machine's own needs none.",
+        ),
+    ] = None,
     max_file_mb: Annotated[int, typer.Option(help="How large a file may be, in megabytes.")] = 512,
     tile_px: options.TilePx = None,
     backend: options.Backend = "auto",
@@ -34,7 +41,7 @@ def web(
     device: options.Device = None,
 ) -> None:
     """Open a page in your browser to drop photographs on; they stay on this machine."""
-    import threading
+    import time
     import webbrowser
 
     from mprnet.network import TASKS
@@ -45,6 +52,7 @@ def web(
             weights or TASKS,
             host=host,
             port=port,
+            known_as=known_as or (),
             max_file_mb=max_file_mb,
             tile_px=tile_px,
             backend=backend,  # type: ignore[arg-type] # checked there
@@ -55,6 +63,7 @@ def web(
             typer.echo(f"{address} restores what is dropped on it; Ctrl-C ends it")
             if show:
                 webbrowser.open(address)
-            threading.Event().wait()
+            while True:  # in steps, which Ctrl-C ends on Windows, too
+                time.sleep(1)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

@@ -8,6 +8,7 @@ from mprnet.imaging.padding import crop, pad_to_multiple
 from mprnet.imaging.picture import Picture
 from mprnet.imaging.pixels import Pixels, to_pixels, to_tensor
 from mprnet.imaging.sheet import compare, contact_sheet
+from mprnet.imaging.thumbnails import first_frame, thumbnail
 
 __all__ = [
     "FORMATS",
@@ -23,10 +24,12 @@ __all__ = [
     "compare",
     "contact_sheet",
     "crop",
+    "first_frame",
     "pad_to_multiple",
     "read_frames",
     "read_image",
     "target_format",
+    "thumbnail",
     "to_pixels",
     "to_tensor",
     "write_frames",

@@ -10,10 +10,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mprnet.errors import ImageError
 from mprnet.files import PathLike
-from mprnet.imaging.animation import read_frames
 from mprnet.imaging.files import check_target, write_image
 from mprnet.imaging.formats import FORMATS
-from mprnet.imaging.pixels import to_8_bits
+from mprnet.imaging.thumbnails import first_frame, shrunk, thumbnail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,13 +40,13 @@ def contact_sheet(
     """
     if not any(rows):
         raise ImageError("got no pictures; expected at least one row with one picture")
-    shrunk = [[(caption, _shrink(pixels, cell_px)) for caption, pixels in row] for row in rows if row]
-    heights = [max(picture.height for _, picture in row) + _CAPTION_PX for row in shrunk]
-    width = max(sum(picture.width + _GAP_PX for _, picture in row) for row in shrunk) + _GAP_PX
+    small = [[(caption, Image.fromarray(shrunk(pixels, cell_px))) for caption, pixels in row] for row in rows if row]
+    heights = [max(picture.height for _, picture in row) + _CAPTION_PX for row in small]
+    width = max(sum(picture.width + _GAP_PX for _, picture in row) for row in small) + _GAP_PX
     sheet = Image.new("RGB", (width, sum(heights) + _GAP_PX * (len(heights) + 1)), (24, 24, 24))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=16)
     top = _GAP_PX
-    for row, height in zip(shrunk, heights, strict=True):
+    for row, height in zip(small, heights, strict=True):
         left = _GAP_PX
         for caption, picture in row:
             draw.text((left, top + 4), caption, fill=(230, 230, 230), font=font)
@@ -83,7 +82,7 @@ def compare(
             raise ImageError(f"no picture of {first[0]} has a partner of its name in {after}; expected at least one")
         rows += [
             [
-                (f"{folder.name or folder}: {paths[name].name}", _small(paths[name], cell_px))
+                (f"{folder.name or folder}: {paths[name].name}", thumbnail(first_frame(paths[name]), cell_px).rgb())
                 for folder, paths in columns
             ]
             for name in names
@@ -95,18 +94,7 @@ def compare(
     write_image(contact_sheet(rows, cell_px=cell_px), out, overwrite=overwrite)
 
 
-def _small(path: Path, cell_px: int) -> NDArray[np.uint8]:
-    """Read a picture, of an animation the first frame, no larger than it will be seen."""
-    return np.asarray(_shrink(to_8_bits(next(read_frames(path).frames).picture.rgb()), cell_px))
-
-
 def _by_name(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise ImageError(f"{folder} is not a folder; expected one with pictures")
     return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in FORMATS}
-
-
-def _shrink(pixels: NDArray[np.uint8], cell_px: int) -> Image.Image:
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((cell_px, cell_px), Image.Resampling.LANCZOS)
-    return picture

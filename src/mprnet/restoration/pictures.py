@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
-from PIL import Image
 
 from mprnet.errors import ConfigError, ImageError
 from mprnet.files import PathLike
@@ -25,6 +24,7 @@ from mprnet.imaging import (
     contact_sheet,
     read_frames,
     read_image,
+    thumbnail,
     write_frames,
     write_image,
 )
@@ -216,7 +216,7 @@ def restore(
         options: how.
         progress: called now and then with the fraction that is done.
     """
-    before = _small(picture) if options.compare else None
+    before = thumbnail(picture, _STRIP_PX).rgb() if options.compare else None
     pixels = picture.pixels
     if len(restorers) > 1 and picture.depth == 8:
         pixels = pixels.astype(np.uint16)
@@ -234,7 +234,7 @@ def restore(
             progress=report,
         )
     restored = replace(picture, pixels=to_8_bits(pixels) if picture.depth == 8 else pixels)
-    return Restored(restored, None if before is None else _strip(before, _small(restored)))
+    return Restored(restored, None if before is None else _strip(before, thumbnail(restored, _STRIP_PX).rgb()))
 
 
 def save(
@@ -336,16 +336,6 @@ def _stream_format(options: PictureOptions, given: str | None) -> str:
     if options.format is not None:
         return options.format
     return given if given is not None and given in FORMATS.values() else "PNG"
-
-
-def _small(picture: Picture) -> Pixels:
-    """Return a copy for a strip, `(h, w, 3)`, uint8, of at most `_STRIP_PX` a side."""
-    height, width = picture.size_hw
-    scale = min(1, _STRIP_PX / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    samples = to_8_bits(picture.pixels)
-    image = Image.fromarray(samples[..., 0] if picture.is_grey else samples)
-    return np.asarray(image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3).convert("RGB"))
 
 
 def _strip(before: Pixels, after: Pixels) -> Pixels:

@@ -75,6 +75,16 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
+def beside(source: Path, ending: str | None) -> Path:
+    """Return where the restoration of a file goes where no output is given, with another ending where one is given.
+
+    Example:
+        >>> beside(Path("photos/rain.png"), ".webp").name
+        'rain_restored.webp'
+    """
+    return _ended(source.with_stem(source.stem + _MARK), ending)
+
+
 def strip_of(target: Path) -> Path:
     """Return where the picture before and after is laid side by side, beside the target.
 
@@ -187,7 +197,7 @@ def _pair(inputs: Sequence[Path], output: Path | None, ending: str | None) -> It
         elif (wild := _wild_from(path)) is not None:
             yield from _pair_pattern(path, wild, output, ending)
         elif output is None:
-            yield Job(path, _ended(path.with_stem(path.stem + _MARK), ending))
+            yield Job(path, beside(path, ending))
         elif is_file:
             yield Job(path, output)
         else:
@@ -249,7 +259,7 @@ def _pair_pattern(
     yield from (LeftOut(folder, _EARLIER) for folder in results)
     for source in sources:
         if output is None:
-            yield Job(source, _ended(source.with_stem(source.stem + _MARK), ending))
+            yield Job(source, beside(source, ending))
         else:
             yield Job(source, _ended(output / source.relative_to(base), ending), output)
     if not sources:

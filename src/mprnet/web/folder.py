@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 KEPT_SECONDS = 3600
 _EVERY_SECONDS = 60
+_UNFINISHED_SECONDS = 600
+"""How long uploads that nothing comes of any more are kept, which Gradio calls `tmp…`."""
 
 
 class Folder:
@@ -33,18 +35,21 @@ class Folder:
         self._in_use: Counter[Path] = Counter()
         self._lock = threading.Lock()
 
-    def upload(self, path: str) -> Path:
+    def uploaded(self, path: str) -> Path:
         """Return a file that was uploaded.
 
+        Args:
+            path: as the browser names it.
+
         Raises:
-            ImageError: `path` is none, or is gone.
+            ImageError: it is none, or is gone.
         """
         file = Path(path).resolve()
         if not file.is_relative_to(self.path) or not file.is_file():
             raise ImageError("this is no file that was uploaded within the hour; drop it again")
         return file
 
-    def make(self) -> Path:
+    def make_folder(self) -> Path:
         """Return a new folder within."""
         return Path(tempfile.mkdtemp(dir=self.path, prefix="run-"))
 
@@ -61,14 +66,16 @@ class Folder:
                 with suppress(OSError):
                     os.utime(entry)
             with self._lock:
-                self._in_use.subtract(entries)
+                self._in_use -= Counter(entries)  # which keeps none that nobody uses
 
     def sweep(self, kept_seconds: float = KEPT_SECONDS) -> None:
         """Remove what is older than `kept_seconds` and not in use."""
         with self._lock:
             for entry in [*self.path.iterdir()]:
                 with suppress(OSError):
-                    if not self._in_use[entry] and time.time() - entry.stat().st_mtime > kept_seconds:
+                    is_unfinished = entry.name.startswith("tmp")
+                    kept = min(kept_seconds, _UNFINISHED_SECONDS) if is_unfinished else kept_seconds
+                    if not self._in_use[entry] and time.time() - entry.stat().st_mtime > kept:
                         if entry.is_dir():
                             shutil.rmtree(entry)
                         else:

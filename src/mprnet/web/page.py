@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gradio as gr
 
-from mprnet.errors import MPRNetError
+from mprnet.errors import ImageError, MPRNetError
+from mprnet.imaging import first_frame, thumbnail, write_image
 from mprnet.restoration import PictureOptions, restore_files
-from mprnet.restoration.plan import is_video
-from mprnet.web.previews import write_preview
+from mprnet.restoration.plan import beside, is_video
+from mprnet.web.guard import MAX_FILES, is_full
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,8 +32,14 @@ _ABOUT = (
 _WORDS = {"derain": "Rain", "deblur": "Blur", "denoise": "Noise"}
 _FORMATS = {"as it came": None, "JPEG": "jpg", "PNG": "png", "TIFF": "tif", "WebP": "webp", "AVIF": "avif"}
 _STAGES = {"1, the quickest": 1, "2": 2, "3, the best": 3}
+_KINDS = (str, int, int | float, bool, int, str)
+"""Of what is asked for, behind the files; whether it is one of the choices is checked by Gradio and the library."""
+
 _WAITING = 16
 """How many may wait for their turn; whoever comes then is told to come again."""
+
+LARGEST_PX = 3072
+"""Of the longer side of what is shown; larger pictures are shrunk for the page."""
 
 CSS = "#results .label-clear-button { display: none }"
 """Results are not taken off the list: a click on one shows it, by its place."""
@@ -58,18 +67,29 @@ class Desk:
     Args:
         folder: where uploads are, and where results go.
         open_restorer: returns the network of a name, of its ensemble or not, at so many sizes.
+        names: shipped weights, or weights files, that visitors choose from; they see words for tasks, or the name of
+            the file without its folder and ending.
     """
 
-    def __init__(self, folder: Folder, open_restorer: Callable[[str, bool, int], Restorer]) -> None:
+    def __init__(
+        self, folder: Folder, open_restorer: Callable[[str, bool, int], Restorer], names: Sequence[str]
+    ) -> None:
         self._folder = folder
         self._open_restorer = open_restorer
+        self.choices: dict[str, str] = {}
+        """The names, by what visitors see."""
+        for name in names:
+            label = _WORDS.get(name, Path(name).stem)
+            same = sum(other == label or other.startswith(f"{label} (") for other in self.choices)
+            self.choices[f"{label} ({same + 1})" if same else label] = name
+        self._turn = threading.Lock()
         self._runs: dict[str, threading.Event] = {}
         """Of each visitor's run, whether it is to stop."""
 
     def restore(
         self,
         uploads: list[str] | None,
-        name: str,
+        choice: str,
         stage: int,
         strength: float,
         ensemble: bool,
@@ -81,15 +101,21 @@ class Desk:
         """Restore what was dropped, and show each picture as it is done."""
         if not uploads:
             raise gr.Error("Drop a photograph first.", print_exception=False)
+        if len(uploads) > MAX_FILES:
+            raise gr.Error(f"Drop at most {MAX_FILES} photographs at a time.", print_exception=False)
+        given = (choice, stage, strength, ensemble, scales, file_format)
+        if not all(isinstance(value, kind) for value, kind in zip(given, _KINDS, strict=True)):
+            raise gr.Error("This is nothing that the page asks for; load it again.", print_exception=False)
         visitor, stop = str(request.session_hash), threading.Event()
         self._runs[visitor] = stop
         try:
-            options = PictureOptions(stage=stage, strength=strength, format=_FORMATS[file_format])
             progress(0, desc="getting the network ready")
-            restorer = self._open_restorer(name, ensemble, int(scales))
-            sources = [self._folder.upload(path) for path in uploads]
-            with self._folder.using(sources):
-                yield from self._restore(sources, restorer, options, stop, progress)
+            restorer = self._open_restorer(self.choices[choice], ensemble, scales)
+            stage = min(stage, restorer.trained_stages)
+            options = PictureOptions(stage=stage, strength=strength, format=_FORMATS[file_format])
+            sources, made = [self._folder.uploaded(path) for path in uploads], self._folder.make_folder()
+            with self._folder.using([*sources, made]):
+                yield from self._restore(sources, made, restorer, options, stop, progress)
         except _Stopped:
             return
         except MPRNetError as error:
@@ -111,6 +137,7 @@ class Desk:
     def _restore(
         self,
         sources: Sequence[Path],
+        made: Path,
         restorer: Restorer,
         options: PictureOptions,
         stop: threading.Event,
@@ -123,29 +150,39 @@ class Desk:
             def watch(now: Progress, start: float = start, name: str = name) -> None:
                 if stop.is_set():
                     raise _Stopped
+                if is_full(made):
+                    raise ImageError("the disk of this server is nearly full; come again in an hour")
                 left = (time.monotonic() - start) * (1 / now.fraction - 1) if now.fraction else 0
                 timing = f", {timedelta(seconds=round(left))} left" if left >= 1 else ""
                 progress(now.fraction, desc=name + timing)
 
-            folder = self._folder.make()
-            with self._folder.using([folder]):
-                report = restore_files(restorer, source, _target(source, folder, options), options=options, watch=watch)
-                for job in report.restored:
-                    results.append(str(job.target))
-                    pairs.append(_pair(source, job.target))
-                    shown = pairs[-1] or shown
-            said += [_without_folders(failure.reason, source, folder) for failure in report.failures]
+            target = made / str(number) / beside(source, options.ending).name
+            with self._alone(stop):
+                report = restore_files(restorer, source, target, options=options, watch=watch)
+            for job in report.restored:
+                results.append(str(job.target))
+                pairs.append(_pair(source, job.target))
+                shown = pairs[-1] or shown
+            for failure in report.failures:  # without places on the server, which are nobody's business
+                reason = failure.reason.replace(f"{source.parent}{os.sep}", "")
+                said.append(reason.replace(f"{target.parent}{os.sep}", ""))
             yield _Shown(shown, [*results], [*pairs], gr.Textbox("\n".join(said), visible=bool(said)))
 
+    @contextmanager
+    def _alone(self, stop: threading.Event) -> Iterator[None]:
+        """Wait for a run that Gradio takes for ended, but that has not come to its next tile."""
+        while not self._turn.acquire(timeout=0.2):
+            if stop.is_set():
+                raise _Stopped
+        try:
+            yield
+        finally:
+            self._turn.release()
 
-def build_page(desk: Desk, names: Sequence[str]) -> gr.Blocks:
-    """Lay the page out.
 
-    Args:
-        desk: what restores.
-        names: shipped weights, or weights files, that the visitor chooses from.
-    """
-    choices = [(_WORDS.get(name, Path(name).stem), name) for name in names]
+def build_page(desk: Desk) -> gr.Blocks:
+    """Lay the page out, in front of what restores."""
+    choices = [*desk.choices]
     page: gr.Blocks
     with gr.Blocks(title="mprnet", analytics_enabled=False, fill_width=True) as page:
         gr.Markdown(_ABOUT)
@@ -153,7 +190,7 @@ def build_page(desk: Desk, names: Sequence[str]) -> gr.Blocks:
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
                 uploads = gr.File(label="Photographs", file_count="multiple", type="filepath", height=180)
-                name = gr.Radio(choices, value=choices[0][1], label="Take out")
+                choice = gr.Radio(choices, value=choices[0], label="Take out")
                 with gr.Row():
                     start = gr.Button("Restore", variant="primary", min_width=80, scale=2)
                     stop = gr.Button("Stop", min_width=80)
@@ -180,7 +217,7 @@ def build_page(desk: Desk, names: Sequence[str]) -> gr.Blocks:
                     label="Restored, to download", file_count="multiple", interactive=False, elem_id="results"
                 )
                 said = gr.Textbox(label="Not restored", visible=False, interactive=False)
-        asked = [uploads, name, stage, strength, ensemble, scales, file_format]
+        asked = [uploads, choice, stage, strength, ensemble, scales, file_format]
         run = start.click(
             desk.restore,
             asked,
@@ -189,10 +226,12 @@ def build_page(desk: Desk, names: Sequence[str]) -> gr.Blocks:
             show_progress_on=status,
             api_name="restore",
         )
-        stop.click(desk.stop, cancels=[run], concurrency_limit=None, api_visibility="private")
-        results.select(_chosen, [pairs], slider, concurrency_limit=None, api_visibility="private")
+        # Neither waits for its turn. What is stopped before it is cancelled, the page takes for an error.
+        cancelled = stop.click(None, cancels=[run], queue=False, api_visibility="private")
+        cancelled.then(desk.stop, queue=False, api_visibility="private")
+        results.select(_chosen, [pairs], slider, queue=False, api_visibility="private")
         page.unload(desk.stop)
-    page.queue(max_size=_WAITING, default_concurrency_limit=1)
+    page.queue(max_size=_WAITING, default_concurrency_limit=1, api_open=False)
     return page
 
 
@@ -201,20 +240,10 @@ def _chosen(pairs: list[_Pair], event: gr.SelectData) -> _Pair:
     return pairs[int(event.index)] if 0 <= int(event.index) < len(pairs) else None
 
 
-def _target(source: Path, folder: Path, options: PictureOptions) -> Path:
-    ending = source.suffix if options.ending is None or is_video(source) else options.ending
-    return folder / f"{source.stem}_restored{ending}"
-
-
 def _pair(source: Path, target: Path) -> _Pair:
     if is_video(source):
         return None
     before, after = target.parent / "before.webp", target.parent / "after.webp"
-    write_preview(source, before)
-    write_preview(target, after)
+    for picture, preview in ((source, before), (target, after)):
+        write_image(thumbnail(first_frame(picture), LARGEST_PX), preview, quality=92)
     return str(before), str(after)
-
-
-def _without_folders(reason: str, source: Path, folder: Path) -> str:
-    """Return a reason without places on the server, which are nobody's business."""
-    return reason.replace(f"{source.parent}/", "").replace(f"{folder}/", "")

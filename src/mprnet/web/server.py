@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING
 import gradio as gr
 from gradio import routes
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from mprnet.backends import BackendName, Precision
 from mprnet.errors import ConfigError
@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
 _HERE = ("127.0.0.1", "localhost")
 _FONTS = ("system-ui", "-apple-system", "Segoe UI", "sans-serif")
+_MAX_VISITS = 200
+"""Of how many pages Gradio remembers what was last shown."""
+
 _MAX_RESTORERS = 8
+"""Networks that are kept open, each with its engine's memory; what was used longest ago is closed."""
 
 
 @contextmanager
@@ -36,6 +40,7 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int | None = None,
+    known_as: Sequence[str] = (),
     max_file_mb: int = 512,
     device: str | None = None,
     backend: BackendName = "auto",
@@ -46,13 +51,16 @@ def serve(
     """Serve the page as long as the context lasts.
 
     What is dropped on it is restored here, one run after the other, and goes nowhere else. Uploads and results lie in a
-    temporary folder of their own, which is deleted when the context ends, and each file an hour after it came. Only
-    this machine is served unless `host` says otherwise; then whoever reaches it can use it, without a password.
+    temporary folder of their own, an hour from when they came, or from the end of their run, and until the context
+    ends. Only this machine is served unless `host` says otherwise; then whoever reaches it can use it, without a
+    password.
 
     Args:
         weights: names of shipped weights, or weights files, that the visitor chooses from.
         host: the address to listen at; `0.0.0.0` is every address of this machine.
         port: of the address; without one, the first free one from 7860.
+        known_as: further names by which visitors reach the page, such as that of a proxy in front of it; this machine's
+            own and numbers need none.
         max_file_mb: how large a file may be, in megabytes.
         device: as `Restorer.from_pretrained`, as are the following.
         backend: likewise.
@@ -79,6 +87,11 @@ def serve(
         raise ConfigError(f"the port is {port}; expected 1 to 65535")
     if max_file_mb < 1:
         raise ConfigError(f"files may have {max_file_mb} megabytes; expected at least 1")
+    try:
+        socket.create_server((host, port or 0)).close()
+    except OSError as error:
+        place = host if port is None else f"port {port} of {host}"
+        raise ConfigError(f"{place} cannot be listened at: {error.strerror or error}") from error
 
     @lru_cache(_MAX_RESTORERS)
     def open_restorer(name: str, ensemble: bool, scales: int) -> Restorer:
@@ -95,15 +108,17 @@ def serve(
 
     for name in names:
         open_restorer(name, False, 1)
-    with own_folder() as folder, _settings(folder.path):
-        desk = Desk(folder, open_restorer)
-        page = build_page(desk, names)
+    known = {name.lower() for name in (*_HERE, host, socket.gethostname(), *known_as)}
+    with own_folder() as folder, _settings(folder.path, host):
+        desk = Desk(folder, open_restorer, names)
+        page = build_page(desk)
         try:
             page.launch(
                 server_name=host,
                 server_port=port,
                 max_file_size=max_file_mb * 1_000_000,
-                app_kwargs={"middleware": _middleware(host, folder.path)},
+                app_kwargs={"middleware": [Middleware(Guard, folder=folder.path, names=known)]},
+                state_session_capacity=_MAX_VISITS,
                 theme=gr.themes.Default(font=_FONTS, font_mono=("ui-monospace", "monospace")),
                 css=CSS,
                 footer_links=[],
@@ -118,8 +133,7 @@ def serve(
                 run_history=False,
             )
         except OSError as error:
-            reason = f"port {port} of {host} cannot be used" if port else f"no port of {host} from 7860 is free"
-            raise ConfigError(f"{reason}: {error}") from error
+            raise ConfigError(f"no port of {host} from {port or 7860} is free: {error}") from error
         try:
             yield str(page.local_url)
         finally:
@@ -127,26 +141,25 @@ def serve(
             page.close(verbose=False)
 
 
-def _middleware(host: str, folder: Path) -> list[Middleware]:
-    guard = Middleware(Guard, folder=folder)
-    if host not in _HERE:
-        return [guard]
-    # A page elsewhere whose name is made to lead here is answered by nobody.
-    return [Middleware(TrustedHostMiddleware, allowed_hosts=[*_HERE]), guard]
-
-
 @contextmanager
-def _settings(folder: Path) -> Iterator[None]:
-    """Let Gradio, which reads its settings from the environment, write to a folder and heed no other setting."""
-    before = {name: value for name, value in os.environ.items() if name.startswith("GRADIO_")}
-    read_at_import = routes.DEFAULT_TEMP_DIR  # type: ignore[attr-defined] # in its file, where no setting reaches it
+def _settings(folder: Path, host: str) -> Iterator[None]:
+    """Let Gradio, which reads its settings from the environment, write to a folder and heed no setting but these.
+
+    When it starts it asks its own server whether it is there, which no proxy can tell.
+    """
+    ours = {"GRADIO_TEMP_DIR": str(folder), "GRADIO_EXAMPLES_CACHE": str(folder)}
+    for name in ("NO_PROXY", "no_proxy"):
+        ours[name] = ",".join(dict.fromkeys([*_HERE, host, *filter(None, os.environ.get(name, "").split(","))]))
+    before = {name: value for name, value in os.environ.items() if name.startswith("GRADIO_") or name in ours}
+    read_at_import = routes.DEFAULT_TEMP_DIR  # type: ignore[attr-defined] # a name of its own in this file
     for name in before:
         del os.environ[name]
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    os.environ.update(ours)
     routes.DEFAULT_TEMP_DIR = str(folder)  # type: ignore[attr-defined]
     try:
         yield
     finally:
         routes.DEFAULT_TEMP_DIR = read_at_import  # type: ignore[attr-defined]
-        del os.environ["GRADIO_TEMP_DIR"]
+        for name in ours:
+            os.environ.pop(name, None)
         os.environ.update(before)
