@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mprnet.files import _MACHINE, obstacle, remove_unfinished, status_of, written_whole
+from mprnet.files import MACHINE, obstacle, remove_unfinished, status_of, written_whole
 
 
 def test_a_file_that_fails_half_way_leaves_the_older_one_and_nothing_else(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_the_name_on_the_way_is_hardly_longer_than_that_of_a_picture(tmp_path: P
 
 
 def test_what_an_older_version_left_is_removed(tmp_path: Path) -> None:
-    (tmp_path / f".{'0123456789abcdef' * 2}-{_MACHINE}-999999999.unfinished").touch()
+    (tmp_path / f".{'0123456789abcdef' * 2}-{MACHINE}-999999999.unfinished").touch()
     remove_unfinished(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -138,7 +138,7 @@ def test_a_drive_that_is_not_there_is_an_obstacle(tmp_path, monkeypatch):
 
 
 def test_a_name_that_somebody_planted_stops_nothing(tmp_path):
-    planted = tmp_path / f".{'0' * 32}-{_MACHINE}-{'9' * 11}.unfinished"
+    planted = tmp_path / f".{'0' * 32}-{MACHINE}-{'9' * 11}.unfinished"
     planted.touch()
     remove_unfinished(tmp_path)
     assert planted.exists()

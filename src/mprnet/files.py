@@ -19,7 +19,7 @@ _ENDING = ".unfinished"
 PathLike = str | os.PathLike[str]
 """The place of a file or folder."""
 
-_MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
+MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
 """Stands for this machine in names: process numbers mean nothing on another that shares the folder."""
 _UNFINISHED = re.compile(
     rf"\.[0-9a-f]{{8}}(?:[0-9a-f]{{24}})?-(?P<machine>[0-9a-f]{{8}})-(?P<process>[0-9]{{1,9}}){re.escape(_ENDING)}"
@@ -55,7 +55,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         ('whole', 1)
     """
     # A short name: one built from a long name, or in a deep folder, would be too long for the file system.
-    unfinished = path.with_name(f".{uuid.uuid4().hex[:8]}-{_MACHINE}-{os.getpid()}{_ENDING}")
+    unfinished = path.with_name(f".{uuid.uuid4().hex[:8]}-{MACHINE}-{os.getpid()}{_ENDING}")
     _own.add(unfinished.name)
     try:
         yield unfinished
@@ -128,7 +128,7 @@ def remove_unfinished(folder: Path) -> None:
 def _is_being_written(path: Path, name: re.Match[str]) -> bool:
     import psutil  # type: ignore[import-untyped, unused-ignore] # most files are written without a look at others
 
-    if name["machine"] != _MACHINE:
+    if name["machine"] != MACHINE:
         return time.time() - path.stat().st_mtime < _ABANDONED_S
     if int(name["process"]) == os.getpid():  # in a container every process may have the same number
         return path.name in _own

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import sys
 import webbrowser
 from contextlib import contextmanager
 
@@ -29,9 +31,11 @@ def served(monkeypatch):
     monkeypatch.setattr(web, "serve", serve, raising=False)
     monkeypatch.setattr(webbrowser, "open", opened.append)
     monkeypatch.setattr("time.sleep", interrupt)
+    monkeypatch.setattr("os._exit", sys.exit)
 
     def run(*arguments):
         done = CliRunner().invoke(app, ["web", *arguments])
+        run.out = done.stdout
         assert (done.exit_code, done.stdout.split()[0]) == (130, "http://127.0.0.1:7860/")
         return asked[-1], opened
 
@@ -71,3 +75,10 @@ def test_what_is_asked_for_is_handed_on(served):
         "device": "cpu",
     }
     assert opened == []
+
+
+def test_who_serves_a_network_is_told_the_address_there(served):
+    assert served("--host", "192.0.2.1")[1] == ["http://127.0.0.1:7860/"]
+    assert "network" not in served.out
+    served("--host", "0.0.0.0")  # noqa: S104
+    assert served.out.splitlines()[1] == f"from elsewhere in the network: http://{socket.gethostname()}:7860/"

@@ -20,7 +20,7 @@ import mprnet.datasets.preparation
 from mprnet.datasets import pair_folders, prepare, read_rgb
 from mprnet.datasets.preparation import DEFAULT_CROPS, LOG, GridCrops, RandomCrops, Step
 from mprnet.errors import ConfigError, DataError
-from mprnet.files import _MACHINE
+from mprnet.files import MACHINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -213,7 +213,7 @@ def test_a_killed_run_is_taken_up_and_ends_with_the_same_files(gopro: Path, tmp_
     with (tmp_path / "out" / LOG).open("a") as log:
         log.write(SCENES[0])  # a line that was being written
     for place in (".", "input", "target"):
-        (tmp_path / "out" / place / f".{'0' * 8}-{_MACHINE}-999999999.unfinished").write_bytes(b"half a pict")
+        (tmp_path / "out" / place / f".{'0' * 8}-{MACHINE}-999999999.unfinished").write_bytes(b"half a pict")
     report = prepare("gopro", gopro, tmp_path / "out", crops=GRID, allow_partial=True)
     assert (report.earlier, len(report.pictures)) == (1, 3)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")

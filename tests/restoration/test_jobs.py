@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from mprnet.errors import ConfigError
-from mprnet.files import _MACHINE
+from mprnet.files import MACHINE
 from mprnet.imaging import FORMATS
 from mprnet.restoration import Job, PictureOptions, Skipped, jobs, pictures, plan, restore_files
 from mprnet.restoration.journal import sha256_of
@@ -506,7 +506,7 @@ def test_a_killed_run_loses_only_the_picture_under_work(restorer, folder):
         ):  # the writer may be a picture behind
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
-    left = folder / f"out/.{'0' * 32}-{_MACHINE}-{process.pid}.unfinished"
+    left = folder / f"out/.{'0' * 32}-{MACHINE}-{process.pid}.unfinished"
     left.write_text("half")
     done = stamps()
     report = restore_files(restorer, ["in"], "out")

@@ -24,7 +24,7 @@ from rich.console import Console
 from mprnet import training
 from mprnet.checkpoints import load_checkpoint, read_metadata, save_checkpoint
 from mprnet.errors import CheckpointError, ConfigError, ImageError, MissingExtraError, TrainingError
-from mprnet.files import _MACHINE
+from mprnet.files import MACHINE
 from mprnet.imaging import write_image
 from mprnet.network import MPRNet, MPRNetConfig
 from mprnet.training import module, run
@@ -601,7 +601,7 @@ def test_a_finished_run_goes_on_when_the_recipe_gives_it_more_steps_and_another_
 def test_rows_after_the_checkpoint_and_rows_cut_short_leave_the_csv(finished, tiny, first_run):
     before = (first_run / "csv" / "metrics.csv").read_text()
     (finished / "csv" / "metrics.csv").write_text(before + "9,0.5,0.1,,,\n12,0.5,0.1,,,\n1")
-    (finished / f".{'0' * 32}-{_MACHINE}-999999999.unfinished").write_bytes(b"half a checkp")
+    (finished / f".{'0' * 32}-{MACHINE}-999999999.unfinished").write_bytes(b"half a checkp")
     train(training.load_recipe(tiny, ["optimization.steps=9"]), finished, resume=True)
     after = (finished / "csv" / "metrics.csv").read_text()
     assert after.startswith(before)

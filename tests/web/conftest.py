@@ -105,7 +105,7 @@ class Visitor:
         [end] = [each for each in told if each["msg"] == "process_completed"]
         if not end["success"]:
             raise RuntimeError(end["output"]["error"])
-        pair, results, _, said = end["output"]["data"]
+        pair, results, _, _, said = end["output"]["data"]
         shown = None if pair is None else [self._file(each["path"]) for each in pair]
         names = {f"{number} {each['orig_name']}": self._file(each["path"]) for number, each in enumerate(results)}
         return shown, names, said["value"]

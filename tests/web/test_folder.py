@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
 from mprnet.errors import ImageError
+from mprnet.files import MACHINE
 from mprnet.web.folder import Folder, own_folder
 
 
@@ -23,9 +25,7 @@ def test_what_is_old_and_not_in_use_is_removed(folder):
     old, new, used = folder.make_folder(), folder.make_folder(), folder.make_folder()
     for each in (old, new, used):
         (each / "a.png").write_bytes(b"a")
-    stray = folder.path / "stray"
-    stray.touch()
-    for each in (old, used, stray):
+    for each in (old, used):
         make_old(each)
     with folder.using([used / "a.png"]):
         folder.sweep()
@@ -47,13 +47,15 @@ def test_what_two_use_is_kept_until_both_are_done(folder):
         assert used.exists()
 
 
-def test_of_uploads_that_broke_off_nothing_is_kept_for_long(folder):
-    broken, going_on = folder.path / "tmpabc", folder.path / "tmpdef"
-    for path in (broken, going_on):
-        path.touch()
-    make_old(broken, 700)
+def test_uploads_wait_as_long_as_anything_is_in_use(folder):
+    upload, run = folder.path / "upload", folder.make_folder()
+    upload.mkdir()
+    make_old(upload)
+    with folder.using([run]):
+        folder.sweep()
+        assert upload.exists()
     folder.sweep()
-    assert [*folder.path.iterdir()] == [going_on]
+    assert [*folder.path.iterdir()] == [run]
 
 
 def test_a_file_that_is_gone_is_one_line(folder):
@@ -71,3 +73,25 @@ def test_the_folder_is_swept_while_it_is_there_and_gone_afterwards(monkeypatch):
             assert time.monotonic() < deadline
             time.sleep(0.01)
     assert not folder.path.exists()
+
+
+def test_folders_of_processes_that_were_killed_go(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    killed, elsewhere, living, other = (
+        tmp_path / name
+        for name in (
+            f"mprnet-web-{MACHINE}-999999999-abc",
+            f"mprnet-web-{'0' * 8}-999999999-abc",
+            f"mprnet-web-{MACHINE}-{os.getppid()}-abc",
+            "mprnet-web-of-somebody",
+        )
+    )
+    for path in (killed, elsewhere, living, other):
+        path.mkdir()
+        (path / "a.png").touch()
+    (tmp_path / f"mprnet-web-{MACHINE}-999999998-abc").symlink_to(other)
+    with own_folder() as folder:
+        assert folder.path.parent == tmp_path
+        assert f"-{os.getpid()}-" in folder.path.name
+    assert not killed.exists()
+    assert all((path / "a.png").exists() for path in (elsewhere, living, other))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 from types import SimpleNamespace
 
 import pytest
@@ -117,7 +118,6 @@ def test_what_is_no_question_of_the_page_is_refused(fetch, body, status):
 @pytest.mark.parametrize(
     "path",
     [
-        "/?page=foo",
         "/config?deep_link=a",
         f"/gradio_api/upload_progress?upload_id={'a' * 65}",
         "/gradio_api/queue/data?session_hash=",
@@ -225,5 +225,16 @@ def test_other_pages_and_names_that_are_made_to_lead_here_are_not_answered(fetch
     assert fetch("/config", headers=headers).status == status
 
 
-def test_a_link_elsewhere_may_lead_to_the_page(fetch):
-    assert fetch("/", headers={"Host": "localhost", "Sec-Fetch-Site": "cross-site"}).status == 200
+@pytest.mark.parametrize("path", ["/", "/?fbclid=abc", "/?page=foo", "/?__theme=dark"])
+def test_a_link_elsewhere_may_lead_to_the_page(fetch, path):
+    assert fetch(path, headers={"Host": "localhost", "Sec-Fetch-Site": "cross-site"}).status == 200
+
+
+def test_who_comes_by_another_name_is_told_what_to_do(fetch):
+    told = "this server is not called studio.lan; it may be started with --known-as studio.lan"
+    assert fetch("/", headers={"Host": "studio.lan:7860"}).text == told
+
+
+@pytest.mark.parametrize("name", [socket.gethostname(), f"{socket.gethostname()}.local"])
+def test_the_machine_s_own_names_are_known(fetch, name):
+    assert fetch("/config", headers={"Host": f"{name.upper()}:7860"}).status == 200

@@ -7,6 +7,7 @@ import json
 import os
 import threading
 import time
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,13 +15,14 @@ import numpy as np
 import pytest
 from PIL import ImageCms
 
+from mprnet.errors import ImageError
 from mprnet.imaging import Picture, read_image, write_image
 from mprnet.restoration import PictureOptions, Restorer, restore_picture
 
 gr = pytest.importorskip("gradio", reason='the page needs Gradio: pip install "mprnet[web]"')
 
 from mprnet.web.folder import Folder  # noqa: E402
-from mprnet.web.page import Desk, _chosen  # noqa: E402
+from mprnet.web.page import Desk  # noqa: E402
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -128,14 +130,14 @@ def silent(*_, **__):
     """Progress that nobody watches."""
 
 
-@pytest.mark.parametrize("stops", ["stop", "stop_all"])
+@pytest.mark.parametrize("stops", ["stop", "leave", "close"])
 def test_a_run_is_stopped_within_a_picture(desk, tmp_path, dropped, stops):
     told = []
 
     def progress(fraction, desc):
         told.append((fraction, desc))
         if len(told) == 3:  # the first is of the network, the second of the beginning
-            desk.stop(Request()) if stops == "stop" else desk.stop_all()
+            getattr(desk, stops)(0 if stops == "close" else Request())
 
     assert list(desk.restore(dropped(2), *ASKED, Request(), progress)) == []
     assert len(told) == 3
@@ -211,10 +213,58 @@ def test_of_a_network_with_fewer_stages_the_last_is_taken(desk, dropped, restore
     assert len(shown.results) == 1
 
 
-def test_a_click_on_a_result_shows_it_by_its_place():
-    pairs = [("a", "b"), None, ("c", "d")]
-    shown = [_chosen(pairs, SimpleNamespace(index=index)) for index in (0, 1, 2, 3, -1)]
-    assert shown == [("a", "b"), None, ("c", "d"), None, None]
+def test_a_chosen_result_stays_until_the_next_run(desk, dropped):
+    files, slider = dropped(3), []
+    for _ in range(2):
+        for number, shown in enumerate(desk.restore(files, *ASKED, Request(), silent)):
+            slider.append(shown.slider if isinstance(shown.slider, tuple) else shown.slider["__type__"])
+            if number == 0:
+                chosen = [desk.show(shown.pairs, SimpleNamespace(index=index), Request()) for index in (0, 1, -1)]
+                assert chosen == [shown.slider, None, None]
+    assert slider[1:3] == slider[4:6] == ["update"] * 2
+    assert all(Path(path).is_file() for path in (*slider[0], *slider[3]))
+
+
+def test_several_results_are_packed_under_names_of_their_own(desk, dropped):
+    *before, last = desk.restore(dropped(3), *ASKED, Request(), silent)
+    assert [shown.everything.visible for shown in before] == [False, False]
+    assert last.everything.visible
+    with zipfile.ZipFile(Path(last.results[0]).parent.parent / "restored.zip") as packed:
+        assert packed.namelist() == ["a_restored.png", "a_restored (2).png", "a_restored (3).png"]
+        assert packed.read("a_restored (3).png") == Path(last.results[2]).read_bytes()
+    [one] = desk.restore([last.results[0]], *ASKED, Request(), silent)
+    assert not one.everything.visible
+
+
+@pytest.mark.parametrize("error", [ImageError("no room"), MemoryError()])
+def test_a_result_that_cannot_be_shown_is_there_to_download(desk, dropped, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("mprnet.web.page.thumbnail", fail)
+    *_, shown = desk.restore(dropped(2), *ASKED, Request(), silent)
+    assert (shown.slider, shown.pairs) == (None, [None, None])
+    assert all(Path(path).is_file() for path in shown.results)
+
+
+def test_what_nobody_expected_is_said_to_be_the_server_s(desk, dropped, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("CUDA something")
+
+    monkeypatch.setattr("mprnet.web.page.restore_files", fail)
+    with pytest.raises(gr.Error, match="Something went wrong on the server") as raised:
+        list(desk.restore(dropped(1), *ASKED, Request(), silent))
+    assert raised.value.print_exception
+
+
+def test_the_end_waits_for_what_is_under_work(desk):
+    with desk._alone(threading.Event()):
+        start = time.monotonic()
+        desk.close(0.2)
+        assert time.monotonic() - start >= 0.2
+    desk.close(60)
+    with desk._alone(threading.Event()):
+        pass
 
 
 def test_the_choices_are_words_for_tasks_and_names_of_files(desk):

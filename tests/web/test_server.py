@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shutil
 import signal
 import socket
 
@@ -47,8 +48,9 @@ def test_a_port_that_is_taken_is_one_line(serve, weights):
     assert re.fullmatch(f"mprnet: port {port} of 127.0.0.1 cannot be listened at: .+\n", err)
 
 
-def test_the_command_serves_until_it_is_interrupted_and_leaves_nothing(serve, weights, tmp_path, visit):
-    folders = {name: tmp_path / name for name in ("home", "here", "temporary")}
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)])
+def test_the_command_serves_until_it_is_interrupted_and_leaves_nothing(serve, weights, tmp_path, visit, number):
+    folders = {name: tmp_path / name for name in ("home", "temporary")}
     for folder in folders.values():
         folder.mkdir()
     write_image(np.zeros((16, 16, 3), np.uint8), tmp_path / "a.png")
@@ -62,18 +64,21 @@ def test_the_command_serves_until_it_is_interrupted_and_leaves_nothing(serve, we
         "HTTP_PROXY": "http://127.0.0.1:9",  # where nobody answers
     }
     arguments = (str(weights), "--backend", "torch")
-    with serve(*arguments, cwd=folders["here"], env=environment) as (server, line):
+    with serve(*arguments, cwd=tmp_path, env=environment) as (server, line):
         address, _, rest = line.partition(" ")
         assert rest == "restores what is dropped on it; Ctrl-C ends it\n"
         visitor = visit(address)
         _, results, _ = visitor.restore(tmp_path / "a.png", choice="small")
         assert [*results] == ["0 a_restored.png"]
         assert visitor.fetch("/gradio_api/file=/etc/hostname").status == 403
+        shutil.copy(tmp_path / "a.png", tmp_path / "._a.png")  # as Macs leave them beside photographs
+        assert [*visitor.restore(tmp_path / "._a.png", choice="small")[1]] == ["0 ._a_restored.png"]
         assert [path.name[:11] for path in folders["temporary"].iterdir()] == ["mprnet-web-"]
-        server.send_signal(signal.SIGINT)
+        server.send_signal(number)
         out, err = server.communicate(timeout=60)
     assert (server.returncode, out, err) == (130, "", "")
     assert [path for folder in folders.values() for path in folder.rglob("*")] == []
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png", "._a.png", *folders}
 
 
 def test_what_is_not_ours_in_the_environment_is_as_it_was(monkeypatch, tmp_path):
@@ -90,3 +95,12 @@ def test_what_is_not_ours_in_the_environment_is_as_it_was(monkeypatch, tmp_path)
         assert os.environ["NO_PROXY"] == "127.0.0.1,localhost,192.168.1.5,example.com"
         assert "GRADIO_SHARE" not in os.environ
     assert dict(os.environ) == before
+
+
+def test_a_process_serves_one_page_at_a_time(monkeypatch):
+    pytest.importorskip("gradio", reason='the page needs Gradio: pip install "mprnet[web]"')
+    from mprnet.web import server
+
+    with server._serving, pytest.raises(ConfigError, match="serves a page already"), web.serve(["denoise"]):
+        pass
+    assert not server._serving.locked()

@@ -58,8 +58,11 @@ def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and a non-zero exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name that cannot be shown is no mistake
-    # A batch system, or a shutdown, is heeded as Ctrl-C is: nothing half-written, and what is finished is kept.
+    # A batch system, a shutdown, or a terminal that is closed, is heeded as Ctrl-C is: nothing half-written, and what
+    # is finished is kept.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # not under nohup
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     settle()
     try:
         app(windows_expand_args=False)  # there, too, names and patterns come as they were given

@@ -41,8 +41,12 @@ def web(
     device: options.Device = None,
 ) -> None:
     """Open a page in your browser to drop photographs on; they stay on this machine."""
+    import os
+    import socket
+    import sys
     import time
     import webbrowser
+    from urllib.parse import urlsplit
 
     from mprnet.network import TASKS
     from mprnet.web import serve
@@ -61,9 +65,13 @@ def web(
             notice=notice,
         ) as address:
             typer.echo(f"{address} restores what is dropped on it; Ctrl-C ends it")
+            if host == "0.0.0.0":  # noqa: S104 (asked for)
+                typer.echo(f"from elsewhere in the network: http://{socket.gethostname()}:{urlsplit(address).port}/")
+            sys.stdout.flush()
             if show:
                 webbrowser.open(address)
             while True:  # in steps, which Ctrl-C ends on Windows, too
                 time.sleep(1)
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        # At once: a tile may still be under work, in a thread that the end of Python would take torch from.
+        os._exit(130)

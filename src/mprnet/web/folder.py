@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -13,14 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mprnet.errors import ImageError
+from mprnet.files import MACHINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 KEPT_SECONDS = 3600
 _EVERY_SECONDS = 60
-_UNFINISHED_SECONDS = 600
-"""How long uploads that nothing comes of any more are kept, which Gradio calls `tmp…`."""
+_RUN = "run-"
+_NAME = re.compile(r"mprnet-web-(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]{1,9})-\w+", re.ASCII)
 
 
 class Folder:
@@ -51,7 +53,7 @@ class Folder:
 
     def make_folder(self) -> Path:
         """Return a new folder within."""
-        return Path(tempfile.mkdtemp(dir=self.path, prefix="run-"))
+        return Path(tempfile.mkdtemp(dir=self.path, prefix=_RUN))
 
     @contextmanager
     def using(self, paths: Sequence[Path]) -> Iterator[None]:
@@ -69,13 +71,15 @@ class Folder:
                 self._in_use -= Counter(entries)  # which keeps none that nobody uses
 
     def sweep(self, kept_seconds: float = KEPT_SECONDS) -> None:
-        """Remove what is older than `kept_seconds` and not in use."""
+        """Remove what is older than `kept_seconds` and not in use; of uploads, nothing while anything is.
+
+        Somebody may wait for their turn longer than that.
+        """
         with self._lock:
             for entry in [*self.path.iterdir()]:
+                is_in_use = self._in_use[entry] if entry.name.startswith(_RUN) else self._in_use
                 with suppress(OSError):
-                    is_unfinished = entry.name.startswith("tmp")
-                    kept = min(kept_seconds, _UNFINISHED_SECONDS) if is_unfinished else kept_seconds
-                    if not self._in_use[entry] and time.time() - entry.stat().st_mtime > kept:
+                    if not is_in_use and time.time() - entry.stat().st_mtime > kept_seconds:
                         if entry.is_dir():
                             shutil.rmtree(entry)
                         else:
@@ -84,9 +88,14 @@ class Folder:
 
 @contextmanager
 def own_folder() -> Iterator[Folder]:
-    """Make a folder, which is swept while the context lasts, and removed when it ends."""
+    """Make a folder, which is swept while the context lasts, and removed when it ends.
+
+    Those of processes that were killed go, too.
+    """
     ended = threading.Event()
-    with tempfile.TemporaryDirectory(prefix="mprnet-web-", ignore_cleanup_errors=True) as made:
+    _remove_abandoned(Path(tempfile.gettempdir()))
+    prefix = f"mprnet-web-{MACHINE}-{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as made:
         folder = Folder(Path(made))
 
         def sweep() -> None:
@@ -100,3 +109,12 @@ def own_folder() -> Iterator[Folder]:
         finally:
             ended.set()
             sweeper.join()
+
+
+def _remove_abandoned(place: Path) -> None:
+    import psutil  # type: ignore[import-untyped, unused-ignore]
+
+    for folder in place.glob("mprnet-web-*"):
+        name = _NAME.fullmatch(folder.name)
+        if name and name["machine"] == MACHINE and not psutil.pid_exists(int(name["process"])):
+            shutil.rmtree(folder, ignore_errors=True)

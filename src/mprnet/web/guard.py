@@ -111,7 +111,9 @@ class Guard:
             raise _Refused(404, "there is no such page")
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         if not all(name in _QUERY and _PLAIN.fullmatch(value) for name, value in query):
-            raise _Refused(400, "this is nothing that the page asks")
+            if path != "/":
+                raise _Refused(400, "this is nothing that the page asks")
+            scope["query_string"] = b""  # what others have hung to a link
         if path.startswith(_HEARTBEAT) and not _PLAIN.fullmatch(path.removeprefix(_HEARTBEAT)):
             raise _Refused(400, "this is no name of a visit")
         if path.startswith(_FILES) and not self._is_ours(path.removeprefix(_FILES)):
@@ -127,7 +129,7 @@ class Guard:
         host = headers.get("host", "").lower()
         name = (urlsplit(f"//{host}").hostname if _is_host(host) else None) or ""
         if name not in self._names and not _is_number(name):
-            raise _Refused(403, f"this server is not called {name}; its owner can name it")
+            raise _Refused(403, f"this server is not called {name}; it may be started with --known-as {name}")
         is_visit = method == "GET" and path == "/"
         site = headers.get("sec-fetch-site")  # which browsers say where they trust the connection
         origin = headers.get("origin")

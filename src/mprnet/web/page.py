@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -45,15 +46,16 @@ CSS = "#results .label-clear-button { display: none }"
 """Results are not taken off the list: a click on one shows it, by its place."""
 
 _Pair = tuple[str, str] | None
-"""Files that show a picture before and after; None for a video."""
+"""Files that show a picture before and after; None for a video, and where there was no room for them."""
 
 
 class _Shown(NamedTuple):
     """What the page shows of a run, in the order of its outputs."""
 
-    slider: _Pair
+    slider: Any
     results: list[str]
     pairs: list[_Pair]
+    everything: Any
     said: Any
 
 
@@ -85,6 +87,8 @@ class Desk:
         self._turn = threading.Lock()
         self._runs: dict[str, threading.Event] = {}
         """Of each visitor's run, whether it is to stop."""
+        self._looking: set[str] = set()
+        """Who has chosen a result to look at."""
 
     def restore(
         self,
@@ -108,6 +112,7 @@ class Desk:
             raise gr.Error("This is nothing that the page asks for; load it again.", print_exception=False)
         visitor, stop = str(request.session_hash), threading.Event()
         self._runs[visitor] = stop
+        self._looking.discard(visitor)
         try:
             progress(0, desc="getting the network ready")
             restorer = self._open_restorer(self.choices[choice], ensemble, scales)
@@ -115,11 +120,13 @@ class Desk:
             options = PictureOptions(stage=stage, strength=strength, format=_FORMATS[file_format])
             sources, made = [self._folder.uploaded(path) for path in uploads], self._folder.make_folder()
             with self._folder.using([*sources, made]):
-                yield from self._restore(sources, made, restorer, options, stop, progress)
+                yield from self._restore(visitor, sources, made, restorer, options, stop, progress)
         except _Stopped:
             return
         except MPRNetError as error:
             raise gr.Error(str(error), print_exception=False) from error
+        except Exception as error:  # whatever it is, the visitor is to know that it is not theirs
+            raise gr.Error("Something went wrong on the server; its terminal says what.") from error
         finally:
             if self._runs.get(visitor) is stop:
                 del self._runs[visitor]
@@ -129,13 +136,26 @@ class Desk:
         if (stop := self._runs.get(str(request.session_hash))) is not None:
             stop.set()
 
-    def stop_all(self) -> None:
-        """Stop every run."""
+    def show(self, pairs: list[_Pair], event: gr.SelectData, request: gr.Request) -> _Pair:
+        """Return what to show when a result is chosen; it stays until their next run."""
+        self._looking.add(str(request.session_hash))
+        return pairs[int(event.index)] if 0 <= int(event.index) < len(pairs) else None
+
+    def leave(self, request: gr.Request) -> None:
+        """Forget a visitor, and stop their run."""
+        self.stop(request)
+        self._looking.discard(str(request.session_hash))
+
+    def close(self, timeout_seconds: float) -> None:
+        """Stop every run, and wait for the tile that is under work."""
         for stop in [*self._runs.values()]:
             stop.set()
+        if self._turn.acquire(timeout=timeout_seconds):
+            self._turn.release()
 
     def _restore(
         self,
+        visitor: str,
         sources: Sequence[Path],
         made: Path,
         restorer: Restorer,
@@ -144,17 +164,18 @@ class Desk:
         progress: gr.Progress,
     ) -> Iterator[_Shown]:
         shown, results, pairs, said = None, [], [], []
+        everything = gr.DownloadButton(visible=False)
         for number, source in enumerate(sources):
             start, name = time.monotonic(), f"{source.name}, {number + 1} of {len(sources)}"
 
-            def watch(now: Progress, start: float = start, name: str = name) -> None:
+            def watch(now: Progress, number: int = number, start: float = start, name: str = name) -> None:
                 if stop.is_set():
                     raise _Stopped
                 if is_full(made):
                     raise ImageError("the disk of this server is nearly full; come again in an hour")
                 left = (time.monotonic() - start) * (1 / now.fraction - 1) if now.fraction else 0
                 timing = f", {timedelta(seconds=round(left))} left" if left >= 1 else ""
-                progress(now.fraction, desc=name + timing)
+                progress((number + now.fraction) / len(sources), desc=name + timing)
 
             target = made / str(number) / beside(source, options.ending).name
             with self._alone(stop):
@@ -166,7 +187,11 @@ class Desk:
             for failure in report.failures:  # without places on the server, which are nobody's business
                 reason = failure.reason.replace(f"{source.parent}{os.sep}", "")
                 said.append(reason.replace(f"{target.parent}{os.sep}", ""))
-            yield _Shown(shown, [*results], [*pairs], gr.Textbox("\n".join(said), visible=bool(said)))
+            if number == len(sources) - 1 and len(results) > 1:
+                everything = gr.DownloadButton(value=_packed(results, made / "restored.zip"), visible=True)
+            slider = gr.skip() if visitor in self._looking else shown
+            reasons = gr.Textbox("\n".join(said), visible=bool(said))
+            yield _Shown(slider, [*results], [*pairs], everything, reasons)
 
     @contextmanager
     def _alone(self, stop: threading.Event) -> Iterator[None]:
@@ -197,7 +222,10 @@ def build_page(desk: Desk) -> gr.Blocks:
                 status = gr.Markdown(height=70, show_label=False)
                 with gr.Accordion("More", open=False):
                     stage = gr.Radio(
-                        [*_STAGES.items()], value=3, label="Stage", info="Each is slower, and nearly always better."
+                        [*_STAGES.items()],
+                        value=3,
+                        label="Stage",
+                        info="Each is slower, and nearly always better; of a network with fewer, its last.",
                     )
                     strength = gr.Slider(
                         0, 1, value=1, step=0.05, label="Strength", info="How much of the restoration to take."
@@ -216,12 +244,13 @@ def build_page(desk: Desk) -> gr.Blocks:
                 results = gr.File(
                     label="Restored, to download", file_count="multiple", interactive=False, elem_id="results"
                 )
+                everything = gr.DownloadButton("Download all", visible=False)
                 said = gr.Textbox(label="Not restored", visible=False, interactive=False)
         asked = [uploads, choice, stage, strength, ensemble, scales, file_format]
         run = start.click(
             desk.restore,
             asked,
-            [slider, results, pairs, said],
+            [slider, results, pairs, everything, said],
             concurrency_limit=1,
             show_progress_on=status,
             api_name="restore",
@@ -229,21 +258,33 @@ def build_page(desk: Desk) -> gr.Blocks:
         # Neither waits for its turn. What is stopped before it is cancelled, the page takes for an error.
         cancelled = stop.click(None, cancels=[run], queue=False, api_visibility="private")
         cancelled.then(desk.stop, queue=False, api_visibility="private")
-        results.select(_chosen, [pairs], slider, queue=False, api_visibility="private")
-        page.unload(desk.stop)
+        results.select(desk.show, [pairs], slider, queue=False, api_visibility="private")
+        page.unload(desk.leave)
     page.queue(max_size=_WAITING, default_concurrency_limit=1, api_open=False)
     return page
-
-
-def _chosen(pairs: list[_Pair], event: gr.SelectData) -> _Pair:
-    """Return what to show when one of the results is chosen."""
-    return pairs[int(event.index)] if 0 <= int(event.index) < len(pairs) else None
 
 
 def _pair(source: Path, target: Path) -> _Pair:
     if is_video(source):
         return None
     before, after = target.parent / "before.webp", target.parent / "after.webp"
-    for picture, preview in ((source, before), (target, after)):
-        write_image(thumbnail(first_frame(picture), LARGEST_PX), preview, quality=92)
+    try:
+        for picture, preview in ((source, before), (target, after)):
+            write_image(thumbnail(first_frame(picture), LARGEST_PX), preview, quality=92)
+    except (ImageError, MemoryError):  # the result is there
+        return None
     return str(before), str(after)
+
+
+def _packed(results: Sequence[str], archive: Path) -> str:
+    """Write all results to one file, each under a name of its own."""
+    taken: set[str] = set()
+    with zipfile.ZipFile(archive, "w") as file:  # stored as they are: pictures hardly shrink
+        for path in map(Path, results):
+            name, count = path.name, 1
+            while name in taken:
+                count += 1
+                name = f"{path.stem} ({count}){path.suffix}"
+            taken.add(name)
+            file.write(path, name)
+    return str(archive)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from mprnet.files import PathLike
 from mprnet.network import TASKS
 from mprnet.restoration import Restorer
 from mprnet.web.folder import own_folder
-from mprnet.web.guard import Guard
+from mprnet.web.guard import Guard, is_full
 from mprnet.web.page import CSS, Desk, build_page
 
 if TYPE_CHECKING:
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 
 _HERE = ("127.0.0.1", "localhost")
 _FONTS = ("system-ui", "-apple-system", "Segoe UI", "sans-serif")
+_LAST_TILE_SECONDS = 10
+"""How long the end waits for what is under work."""
+
+_serving = threading.Lock()
+"""Gradio's settings are those of the process."""
+
 _MAX_VISITS = 200
 """Of how many pages Gradio remembers what was last shown."""
 
@@ -72,7 +79,8 @@ def serve(
         str: the page's address on this machine.
 
     Raises:
-        ConfigError: the port is taken, or none; no weights are given; or the engine cannot do what is asked for.
+        ConfigError: no weights are given; the host or port cannot be listened at; this process serves a page already;
+            or the engine cannot do what is asked for.
         CheckpointError: weights are none, or cannot be read.
         MissingExtraError: Gradio or the engine is not installed.
 
@@ -91,7 +99,9 @@ def serve(
         socket.create_server((host, port or 0)).close()
     except OSError as error:
         place = host if port is None else f"port {port} of {host}"
-        raise ConfigError(f"{place} cannot be listened at: {error.strerror or error}") from error
+        raise ConfigError(
+            f"{place} cannot be listened at: {error.strerror or error}; expected an IPv4 address of this machine"
+        ) from error
 
     @lru_cache(_MAX_RESTORERS)
     def open_restorer(name: str, ensemble: bool, scales: int) -> Restorer:
@@ -108,37 +118,48 @@ def serve(
 
     for name in names:
         open_restorer(name, False, 1)
-    known = {name.lower() for name in (*_HERE, host, socket.gethostname(), *known_as)}
-    with own_folder() as folder, _settings(folder.path, host):
-        desk = Desk(folder, open_restorer, names)
-        page = build_page(desk)
-        try:
-            page.launch(
-                server_name=host,
-                server_port=port,
-                max_file_size=max_file_mb * 1_000_000,
-                app_kwargs={"middleware": [Middleware(Guard, folder=folder.path, names=known)]},
-                state_session_capacity=_MAX_VISITS,
-                theme=gr.themes.Default(font=_FONTS, font_mono=("ui-monospace", "monospace")),
-                css=CSS,
-                footer_links=[],
-                prevent_thread_lock=True,
-                quiet=True,
-                # Nothing that speaks to anybody else, or writes anywhere else.
-                share=False,
-                ssr_mode=False,
-                mcp_server=False,
-                pwa=False,
-                enable_monitoring=False,
-                run_history=False,
-            )
-        except OSError as error:
-            raise ConfigError(f"no port of {host} from {port or 7860} is free: {error}") from error
-        try:
-            yield str(page.local_url)
-        finally:
-            desk.stop_all()
-            page.close(verbose=False)
+    called = socket.gethostname()
+    known = {name.lower() for name in (*_HERE, host, called, f"{called}.local", socket.getfqdn(), *known_as)}
+    if not _serving.acquire(blocking=False):
+        raise ConfigError("this process serves a page already; end that one first")
+    try:
+        with own_folder() as folder, _settings(folder.path, host):
+            if is_full(folder.path):
+                notice(
+                    f"less than a gigabyte is free in {folder.path.parent}, where uploads go; TMPDIR says where else"
+                )
+            desk = Desk(folder, open_restorer, names)
+            page = build_page(desk)
+            try:
+                page.launch(
+                    server_name=host,
+                    server_port=port,
+                    max_file_size=max_file_mb * 1_000_000,
+                    allowed_paths=[
+                        str(folder.path)
+                    ],  # also where the current folder holds it, and names begin with a dot
+                    app_kwargs={"middleware": [Middleware(Guard, folder=folder.path, names=known)]},
+                    state_session_capacity=_MAX_VISITS,
+                    theme=gr.themes.Default(font=_FONTS, font_mono=("ui-monospace", "monospace")),
+                    css=CSS,
+                    footer_links=[],
+                    prevent_thread_lock=True,
+                    quiet=True,
+                    inline=False,
+                    # Nothing that speaks to anybody else, or writes anywhere else.
+                    share=False,
+                    ssr_mode=False,
+                    mcp_server=False,
+                    pwa=False,
+                    enable_monitoring=False,
+                    run_history=False,
+                )
+                yield str(page.local_url)
+            finally:
+                desk.close(_LAST_TILE_SECONDS)
+                page.close(verbose=False)
+    finally:
+        _serving.release()
 
 
 @contextmanager
