@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import re
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -350,7 +351,7 @@ def _lists(found: Sequence[Results]) -> str:
 def _list(results: Results) -> str:
     heads = "".join(f"<th>{escape(_output_name(each))}</th>" for each in (INPUT, *results.outputs))
     rows = []
-    for name, image in results.images.items():
+    for name, image in sorted(results.images.items(), key=lambda each: _as_counted(each[0])):
         scores = [image.scores.get(each) for each in (INPUT, *results.outputs)]
         cells = "".join(
             f"<td>{_number(one.psnr)} <small>{one.ssim:.4f}</small></td>" if one else "<td>–</td>" for one in scores
@@ -361,6 +362,17 @@ def _list(results: Results) -> str:
         f'<div class="scroll"><table><thead><tr><th></th>{heads}<th>size</th><th>seconds</th></tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _as_counted(name: str) -> list[str | int]:
+    """Return by what names are sorted as people do, 9 before 10.
+
+    Example:
+        >>> sorted(["rain-10", "rain-9"], key=_as_counted)
+        ['rain-9', 'rain-10']
+    """
+    parts = re.split(r"([0-9]+)", name)
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)]
 
 
 def _record(found: Sequence[Results], command: str) -> str:

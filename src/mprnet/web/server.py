@@ -135,9 +135,8 @@ def serve(
                     server_name=host,
                     server_port=port,
                     max_file_size=max_file_mb * 1_000_000,
-                    allowed_paths=[
-                        str(folder.path)
-                    ],  # also where the current folder holds it, and names begin with a dot
+                    # Named, so that names that begin with a dot are let through whatever folder is current.
+                    allowed_paths=[str(folder.path)],
                     app_kwargs={"middleware": [Middleware(Guard, folder=folder.path, names=known)]},
                     state_session_capacity=_MAX_VISITS,
                     theme=gr.themes.Default(font=_FONTS, font_mono=("ui-monospace", "monospace")),
