@@ -108,6 +108,18 @@ def test_a_large_picture_is_restored_in_tiles(make_network, spy):
     assert 1e-6 < (tiled - whole).abs().mean() < 0.1
 
 
+@pytest.mark.parametrize(("upright", "ways"), [(True, 4), (False, 8)])
+def test_an_ensemble_says_how_far_it_is_within_a_tile(make_network, upright, ways):
+    restorer, fractions = Restorer(make_network(), ensemble=True, upright=upright), []
+    restorer(torch.rand(3, 16, 24), progress=fractions.append)
+    assert fractions == pytest.approx([(way + 1) / ways for way in range(ways)])
+    tiled = Restorer(make_network(), ensemble=True, upright=upright, tile_px=16)
+    tiled(torch.rand(3, 16, 40), progress=(fractions := []).append)
+    assert fractions == sorted(fractions)
+    assert len(fractions) % ways == 0
+    assert len(fractions) >= 2 * ways
+
+
 def test_a_sliver_is_measured_as_it_is_padded(make_network, spy):
     restorer = Restorer(make_network(), tile_px=64, overlap_px=16, max_whole_px=1000)
     asked = spy(restorer)

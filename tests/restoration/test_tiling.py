@@ -17,7 +17,8 @@ from mprnet.restoration.tiling import lay_out, restore_tiled
 def tile(restore, picture, progress=lambda _: None, shrink=None, **sizes):
     """Restore a batch in tiles of itself, so that a row that is read after it is written shows."""
     restored = picture.clone()
-    restore_tiled(restore, TensorCanvas(restored, [restored], 1), multiple=8, progress=progress, shrink=shrink, **sizes)
+    canvas = TensorCanvas(restored, [restored], 1)
+    restore_tiled(lambda each, _: restore(each), canvas, multiple=8, progress=progress, shrink=shrink, **sizes)
     return restored
 
 
@@ -111,7 +112,7 @@ def test_a_picture_restored_in_its_own_place_is_as_one_restored_apart():
 
     apart = torch.empty_like(picture)
     restore_tiled(
-        blur,
+        lambda each, _: blur(each),
         TensorCanvas(picture, [apart], 1),
         tile_px=48,
         overlap_px=24,
@@ -161,7 +162,7 @@ def test_where_no_memory_is_left_at_all_the_rows_above_stay():
     restored = picture.clone()
     with pytest.raises(OutOfMemory, match="no memory is left"):
         restore_tiled(
-            restore,
+            lambda each, _: restore(each),
             TensorCanvas(picture, [restored], 1),
             tile_px=64,
             overlap_px=16,

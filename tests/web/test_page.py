@@ -94,6 +94,23 @@ def test_a_clip_comes_back(visitor, make_clip):
     assert (shown, [*results], said) == (None, ["0 clip_restored.mp4"], "")
 
 
+def test_stop_ends_a_run_and_gives_its_place_to_the_next(visitor, pixels, tmp_path):
+    """By the same questions as the page's button asks."""
+    write_image(np.zeros((400, 600, 3), np.uint8), tmp_path / "a.jpg")
+    _, visit = visitor.join([visitor.upload(tmp_path / "a.jpg")] * 100, "Noise", ensemble=True)
+    body = {"data": [], "fn_index": visitor.number("stop"), "session_hash": visit}
+    listener = threading.Thread(target=visitor.fetch, args=(f"/gradio_api/queue/data?session_hash={visit}",))
+    listener.start()
+    time.sleep(3)  # it has begun, and would take minutes
+    answer = visitor.fetch("/gradio_api/run/predict", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    assert answer.status == 200
+    write_image(pixels, tmp_path / "b.png")
+    _, results, _ = visitor.restore(tmp_path / "b.png", choice="small")
+    assert [*results] == ["0 b_restored.png"]
+    listener.join(60)
+    assert not listener.is_alive()
+
+
 class Request(SimpleNamespace):
     session_hash = "somebody"
 
@@ -144,6 +161,16 @@ def test_a_run_is_stopped_within_a_picture(desk, tmp_path, dropped, stops):
     assert 0 < told[-1][0] < 1
     assert told[-1][1].startswith("a.png, 1 of 2")
     assert [path for path in (tmp_path / "own").glob("run-*/*/*") if path.is_file()] == []
+
+
+def test_a_run_that_waits_for_its_turn_is_stopped_before_it(desk, dropped):
+    desk.ask(Request())
+    desk.ask(Request())  # a second click changes nothing
+    desk.stop(Request())
+    files = dropped(1)
+    assert [*desk.restore(files, *ASKED, Request(), silent)] == []
+    desk.stop(Request())  # of nothing
+    assert len([*desk.restore(files, *ASKED, Request(), silent)]) == 1
 
 
 def test_another_visitor_s_stop_does_not_stop_it(desk, dropped):

@@ -495,7 +495,7 @@ class Restorer:
         computed_px = count * self._computed_px(canvas.size_hw, side_px)
         begun = time.perf_counter()
         restore_tiled(
-            lambda tile: self._turned(tile, stages) if self.ensemble else self._forward(tile, stages),
+            lambda tile, within: self._turned(tile, stages, within) if self.ensemble else self._forward(tile, stages),
             canvas,
             tile_px=side_px,
             overlap_px=self.overlap_px,
@@ -519,15 +519,17 @@ class Restorer:
         # What lies outside, no network has seen in training: a clipped picture comes out much nearer to the truth.
         return torch.cat(self.backend.run(tile.to(torch.float32).clamp(0, 1), stages))
 
-    def _turned(self, tile: Tensor, stages: tuple[int, ...]) -> Tensor:
+    def _turned(self, tile: Tensor, stages: tuple[int, ...], progress: Callable[[float], None]) -> Tensor:
         """Return the mean over the tile's rotations and those of its mirror image, each turned back."""
         total = torch.zeros(())
-        for turns in self._turns:
-            for flipped in ([], [3]):
-                turned = torch.rot90(tile.flip(flipped), turns, (2, 3))
-                back = torch.rot90(self._forward(turned, stages), -turns, (2, 3)).flip(flipped)
-                total = total.to(back) + back
-        return total / (2 * len(self._turns))
+        ways = [(turns, flipped) for turns in self._turns for flipped in ([], [3])]
+        for done, (turns, flipped) in enumerate(ways):
+            if done:
+                progress(done / len(ways))
+            turned = torch.rot90(tile.flip(flipped), turns, (2, 3))
+            back = torch.rot90(self._forward(turned, stages), -turns, (2, 3)).flip(flipped)
+            total = total.to(back) + back
+        return total / len(ways)
 
     @property
     def _turns(self) -> tuple[int, ...]:

@@ -72,7 +72,7 @@ def lay_out(length_px: int, tile_px: int, overlap_px: int, multiple: int) -> lis
 
 
 def restore_tiled(
-    restore: Callable[[Tensor], Tensor],
+    restore: Callable[[Tensor, Callable[[float], None]], Tensor],
     canvas: Canvas,
     *,
     tile_px: int,
@@ -87,12 +87,13 @@ def restore_tiled(
     go on below it, faded in over what the larger ones had begun.
 
     Args:
-        restore: maps `(B, C, h, w)` to `(N, C, h, w)`; it may raise as torch does when memory runs out.
+        restore: maps `(B, C, h, w)` to `(N, C, h, w)`; it may raise as torch does when memory runs out, and call what
+            it is given besides with the fraction of the tile that is done.
         canvas: the picture, of any size from 1×1.
         tile_px: the largest height and width of a tile in pixels; the other lengths are as for `lay_out`.
         overlap_px: the smallest overlap of neighbours in pixels, less where half a tile is less.
         multiple: what the network's sizes must be multiples of; the picture is padded at its bottom and right.
-        progress: called after each tile with the fraction that is done.
+        progress: called after each tile, and within where `restore` says so, with the fraction that is done.
         shrink: called when memory has run out, with the longest side of the tiles that were tried and what
             happened; returns the `tile_px` to go on with, or raises.
     """
@@ -113,9 +114,15 @@ def restore_tiled(
             weighed = Span(top, row.weights * missing[row.pixels])
             strip, failure = None, None
             for column in columns:
+
+                def within(part: float, before: float = reached + count * step, step: float = step) -> None:
+                    progress(min(1.0, before + part * step))
+
                 try:
                     with watched():
-                        strip = _add_tile(restore, canvas, weighed, column, multiple, width, strip)
+                        tile = pad_to_multiple(canvas.read(weighed.pixels, column.pixels), multiple)
+                        strip = _add_tile(restore(tile, within), weighed, column, width, strip)
+                        del tile
                 except OutOfMemory as error:
                     failure = OutOfMemory(*error.args)  # without the frames, which hold the memory
                     break
@@ -145,17 +152,8 @@ class _Begun(NamedTuple):
         return _Begun(self.weights[rows:].clone(), self.strip[..., rows:, :].clone())
 
 
-def _add_tile(
-    restore: Callable[[Tensor], Tensor],
-    canvas: Canvas,
-    row: Span,
-    column: Span,
-    multiple: int,
-    width: int,
-    strip: Tensor | None,
-) -> Tensor:
-    """Restore a tile, and add it to its row of tiles, `(N, C, h, W)`, which the first tile makes."""
-    restored = restore(pad_to_multiple(canvas.read(row.pixels, column.pixels), multiple))
+def _add_tile(restored: Tensor, row: Span, column: Span, width: int, strip: Tensor | None) -> Tensor:
+    """Add a restored tile to its row of tiles, `(N, C, h, W)`, which the first tile makes."""
     if strip is None:
         strip = restored.new_zeros((*restored.shape[:3], width))
     strip[..., column.pixels] += restored * torch.outer(row.weights, column.weights).to(restored)

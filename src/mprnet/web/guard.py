@@ -29,7 +29,7 @@ _FILES, _HEARTBEAT, _UPLOAD = f"{_API}file=", f"{_API}heartbeat/", f"{_API}uploa
 _PAGES = {
     *("/", "/config", "/favicon.ico", "/manifest.json", "/robots.txt", "/theme.css"),
     *(_UPLOAD, f"{_API}upload_progress", f"{_API}queue/join", f"{_API}queue/data", f"{_API}run/predict"),
-    *(f"{_API}cancel", f"{_API}reset", f"{_API}info", f"{_API}app_id", f"{_API}startup-events"),
+    *(f"{_API}info", f"{_API}app_id", f"{_API}startup-events"),
 }
 _FOLDERS = ("/assets/", "/static/", "/svelte/", _HEARTBEAT, _FILES)
 _QUERY = {"session_hash", "upload_id", "__theme", "v"}

@@ -110,8 +110,8 @@ class Desk:
         given = (choice, stage, strength, ensemble, scales, file_format)
         if not all(isinstance(value, kind) for value, kind in zip(given, _KINDS, strict=True)):
             raise gr.Error("This is nothing that the page asks for; load it again.", print_exception=False)
-        visitor, stop = str(request.session_hash), threading.Event()
-        self._runs[visitor] = stop
+        visitor = str(request.session_hash)
+        stop = self._runs.setdefault(visitor, threading.Event())
         self._looking.discard(visitor)
         try:
             progress(0, desc="getting the network ready")
@@ -128,11 +128,14 @@ class Desk:
         except Exception as error:  # whatever it is, the visitor is to know that it is not theirs
             raise gr.Error("Something went wrong on the server; its terminal says what.") from error
         finally:
-            if self._runs.get(visitor) is stop:
-                del self._runs[visitor]
+            self._runs.pop(visitor, None)
+
+    def ask(self, request: gr.Request) -> None:
+        """Note that a visitor's run will come, which can be stopped while it waits for its turn."""
+        self._runs.setdefault(str(request.session_hash), threading.Event())
 
     def stop(self, request: gr.Request) -> None:
-        """Stop the run of a visitor at the next tile."""
+        """Stop the run of a visitor at the next tile; one that waits, when its turn comes."""
         if (stop := self._runs.get(str(request.session_hash))) is not None:
             stop.set()
 
@@ -144,6 +147,7 @@ class Desk:
     def leave(self, request: gr.Request) -> None:
         """Forget a visitor, and stop their run."""
         self.stop(request)
+        self._runs.pop(str(request.session_hash), None)
         self._looking.discard(str(request.session_hash))
 
     def close(self, timeout_seconds: float) -> None:
@@ -195,7 +199,7 @@ class Desk:
 
     @contextmanager
     def _alone(self, stop: threading.Event) -> Iterator[None]:
-        """Wait for a run that Gradio takes for ended, but that has not come to its next tile."""
+        """Wait for a run whose visitor is gone, and that Gradio takes for ended, until it comes to its next tile."""
         while not self._turn.acquire(timeout=0.2):
             if stop.is_set():
                 raise _Stopped
@@ -247,7 +251,8 @@ def build_page(desk: Desk) -> gr.Blocks:
                 everything = gr.DownloadButton("Download all", visible=False)
                 said = gr.Textbox(label="Not restored", visible=False, interactive=False)
         asked = [uploads, choice, stage, strength, ensemble, scales, file_format]
-        run = start.click(
+        start.click(desk.ask, queue=False, api_visibility="private")
+        start.click(
             desk.restore,
             asked,
             [slider, results, pairs, everything, said],
@@ -255,9 +260,8 @@ def build_page(desk: Desk) -> gr.Blocks:
             show_progress_on=status,
             api_name="restore",
         )
-        # Neither waits for its turn. What is stopped before it is cancelled, the page takes for an error.
-        cancelled = stop.click(None, cancels=[run], queue=False, api_visibility="private")
-        cancelled.then(desk.stop, queue=False, api_visibility="private")
+        # Not by Gradio's `cancels`, which leaves the thread at work, and often shows an error.
+        stop.click(desk.stop, queue=False, api_visibility="private")
         results.select(desk.show, [pairs], slider, queue=False, api_visibility="private")
         page.unload(desk.leave)
     page.queue(max_size=_WAITING, default_concurrency_limit=1, api_open=False)
