@@ -263,6 +263,13 @@ def test_several_results_are_packed_under_names_of_their_own(desk, dropped):
     assert not one.everything.visible
 
 
+def test_what_would_fill_the_disk_is_not_packed(desk, dropped, monkeypatch):
+    monkeypatch.setattr("mprnet.web.page.is_full", lambda folder, coming_bytes=0: coming_bytes > 0)
+    *_, last = desk.restore(dropped(2), *ASKED, Request(), silent)
+    assert not last.everything.visible
+    assert len(last.results) == 2
+
+
 @pytest.mark.parametrize("error", [ImageError("no room"), MemoryError()])
 def test_a_result_that_cannot_be_shown_is_there_to_download(desk, dropped, monkeypatch, error):
     def fail(*_):

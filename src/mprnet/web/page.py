@@ -191,7 +191,8 @@ class Desk:
             for failure in report.failures:  # without places on the server, which are nobody's business
                 reason = failure.reason.replace(f"{source.parent}{os.sep}", "")
                 said.append(reason.replace(f"{target.parent}{os.sep}", ""))
-            if number == len(sources) - 1 and len(results) > 1:
+            size = sum(Path(path).stat().st_size for path in results)
+            if number == len(sources) - 1 and len(results) > 1 and not is_full(made, size):
                 everything = gr.DownloadButton(value=_packed(results, made / "restored.zip"), visible=True)
             slider = gr.skip() if visitor in self._looking else shown
             reasons = gr.Textbox("\n".join(said), visible=bool(said))
