@@ -83,10 +83,6 @@ def serve(
             or the engine cannot do what is asked for.
         CheckpointError: weights are none, or cannot be read.
         MissingExtraError: Gradio or the engine is not installed.
-
-    Example:
-        >>> with serve(["denoise"]) as address:  # doctest: +SKIP
-        ...     input(f"open {address}, and press Enter here to end it")
     """
     names = [str(each) for each in weights]
     if not names:
