@@ -102,10 +102,8 @@ class Guard:
 
     async def _admit(self, scope: Scope, receive: Receive) -> Receive:
         """Return what hands the body on, or raise `_Refused`."""
-        path, headers = (
-            scope["path"],
-            {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
-        )
+        path = scope["path"]
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         self._check_origin(scope["method"], path, headers)
         if path not in _PAGES and not path.startswith(_FOLDERS):
             raise _Refused(404, "there is no such page")
