@@ -173,6 +173,19 @@ def test_a_run_that_waits_for_its_turn_is_stopped_before_it(desk, dropped):
     assert len([*desk.restore(files, *ASKED, Request(), silent)]) == 1
 
 
+def test_a_stop_is_of_what_was_asked_before_it(desk, dropped):
+    files = dropped(1)
+    desk.ask(Request())  # and its place in the queue was refused
+    desk.stop(Request())
+    desk.ask(Request())
+    assert len([*desk.restore(files, *ASKED, Request(), silent)]) == 1
+    desk.ask(Request())
+    with pytest.raises(gr.Error, match="Drop a photograph first"):
+        list(desk.restore(None, *ASKED, Request(), silent))
+    desk.stop(Request())
+    assert len([*desk.restore(files, *ASKED, Request(), silent)]) == 1
+
+
 def test_another_visitor_s_stop_does_not_stop_it(desk, dropped):
     def progress(*_, **__):
         desk.stop(Request(session_hash="another"))
@@ -310,6 +323,8 @@ def test_the_choices_are_words_for_tasks_and_names_of_files(desk):
         "mine (2)": "/other/mine.pth",
         "Blur": "deblur",
     }
+    names = ["mine (2).pth", "mine.pth", "other/mine.pth"]
+    assert [*Desk(desk._folder, desk._open_restorer, names).choices] == ["mine (2)", "mine", "mine (3)"]
 
 
 def test_visitors_are_not_told_where_weights_lie(visitor, weights):

@@ -19,7 +19,7 @@ from mprnet.files import MACHINE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-KEPT_SECONDS = 3600
+_KEPT_SECONDS = 3600
 _EVERY_SECONDS = 60
 _RUN = "run-"
 _NAME = re.compile(r"mprnet-web-(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]{1,9})-\w+", re.ASCII)
@@ -70,7 +70,7 @@ class Folder:
             with self._lock:
                 self._in_use -= Counter(entries)  # which keeps none that nobody uses
 
-    def sweep(self, kept_seconds: float = KEPT_SECONDS) -> None:
+    def sweep(self, kept_seconds: float = _KEPT_SECONDS) -> None:
         """Remove what is older than `kept_seconds` and not in use; of uploads, nothing while anything is.
 
         Somebody may wait for their turn longer than that.

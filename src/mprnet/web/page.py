@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gradio as gr
 
-from mprnet.errors import ImageError, MPRNetError
+from mprnet.errors import ConfigError, ImageError, MPRNetError
 from mprnet.imaging import first_frame, thumbnail, write_image
 from mprnet.restoration import PictureOptions, restore_files
 from mprnet.restoration.plan import beside, is_video
 from mprnet.web.guard import MAX_FILES, is_full
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from mprnet.restoration import Progress, Restorer
     from mprnet.web.folder import Folder
@@ -39,7 +39,7 @@ _KINDS = (str, int, int | float, bool, int, str)
 _WAITING = 16
 """How many may wait for their turn; whoever comes then is told to come again."""
 
-LARGEST_PX = 3072
+_LARGEST_PX = 3072
 """Of the longer side of what is shown; larger pictures are shrunk for the page."""
 
 CSS = "#results .label-clear-button { display: none }"
@@ -81,9 +81,7 @@ class Desk:
         self.choices: dict[str, str] = {}
         """The names, by what visitors see."""
         for name in names:
-            label = _WORDS.get(name, Path(name).stem)
-            same = sum(other == label or other.startswith(f"{label} (") for other in self.choices)
-            self.choices[f"{label} ({same + 1})" if same else label] = name
+            self.choices[_apart(_WORDS.get(name, Path(name).stem), "", self.choices)] = name
         self._turn = threading.Lock()
         self._runs: dict[str, threading.Event] = {}
         """Of each visitor's run, whether it is to stop."""
@@ -103,22 +101,16 @@ class Desk:
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio finds it so)
     ) -> Iterator[_Shown]:
         """Restore what was dropped, and show each picture as it is done."""
-        if not uploads:
-            raise gr.Error("Drop a photograph first.", print_exception=False)
-        if len(uploads) > MAX_FILES:
-            raise gr.Error(f"Drop at most {MAX_FILES} photographs at a time.", print_exception=False)
-        given = (choice, stage, strength, ensemble, scales, file_format)
-        if not all(isinstance(value, kind) for value, kind in zip(given, _KINDS, strict=True)):
-            raise gr.Error("This is nothing that the page asks for; load it again.", print_exception=False)
         visitor = str(request.session_hash)
         stop = self._runs.setdefault(visitor, threading.Event())
         self._looking.discard(visitor)
         try:
+            _check_question(uploads, (choice, stage, strength, ensemble, scales, file_format))
             progress(0, desc="getting the network ready")
             restorer = self._open_restorer(self.choices[choice], ensemble, scales)
             stage = min(stage, restorer.trained_stages)
             options = PictureOptions(stage=stage, strength=strength, format=_FORMATS[file_format])
-            sources, made = [self._folder.uploaded(path) for path in uploads], self._folder.make_folder()
+            sources, made = [self._folder.uploaded(path) for path in uploads or ()], self._folder.make_folder()
             with self._folder.using([*sources, made]):
                 yield from self._restore(visitor, sources, made, restorer, options, stop, progress)
         except _Stopped:
@@ -128,11 +120,14 @@ class Desk:
         except Exception as error:  # whatever it is, the visitor is to know that it is not theirs
             raise gr.Error("Something went wrong on the server; its terminal says what.") from error
         finally:
-            self._runs.pop(visitor, None)
+            if self._runs.get(visitor) is stop:
+                del self._runs[visitor]
 
     def ask(self, request: gr.Request) -> None:
         """Note that a visitor's run will come, which can be stopped while it waits for its turn."""
-        self._runs.setdefault(str(request.session_hash), threading.Event())
+        visitor = str(request.session_hash)
+        if visitor not in self._runs or self._runs[visitor].is_set():  # a stop is of what was asked before it
+            self._runs[visitor] = threading.Event()
 
     def stop(self, request: gr.Request) -> None:
         """Stop the run of a visitor at the next tile; one that waits, when its turn comes."""
@@ -191,8 +186,8 @@ class Desk:
             for failure in report.failures:  # without places on the server, which are nobody's business
                 reason = failure.reason.replace(f"{source.parent}{os.sep}", "")
                 said.append(reason.replace(f"{target.parent}{os.sep}", ""))
-            size = sum(Path(path).stat().st_size for path in results)
-            if number == len(sources) - 1 and len(results) > 1 and not is_full(made, size):
+            is_last = number == len(sources) - 1
+            if is_last and len(results) > 1 and not is_full(made, sum(Path(path).stat().st_size for path in results)):
                 everything = gr.DownloadButton(value=_packed(results, made / "restored.zip"), visible=True)
             slider = gr.skip() if visitor in self._looking else shown
             reasons = gr.Textbox("\n".join(said), visible=bool(said))
@@ -269,13 +264,23 @@ def build_page(desk: Desk) -> gr.Blocks:
     return page
 
 
+def _check_question(uploads: list[str] | None, given: tuple[Any, ...]) -> None:
+    """Raise ConfigError unless it is one that the page asks."""
+    if not uploads:
+        raise ConfigError("Drop a photograph first.")
+    if len(uploads) > MAX_FILES:
+        raise ConfigError(f"Drop at most {MAX_FILES} photographs at a time.")
+    if not all(isinstance(value, kind) for value, kind in zip(given, _KINDS, strict=True)):
+        raise ConfigError("This is nothing that the page asks for; load it again.")
+
+
 def _pair(source: Path, target: Path) -> _Pair:
     if is_video(source):
         return None
     before, after = target.parent / "before.webp", target.parent / "after.webp"
     try:
         for picture, preview in ((source, before), (target, after)):
-            write_image(thumbnail(first_frame(picture), LARGEST_PX), preview, quality=92)
+            write_image(thumbnail(first_frame(picture), _LARGEST_PX), preview, quality=92)
     except (ImageError, MemoryError):  # the result is there
         return None
     return str(before), str(after)
@@ -283,13 +288,21 @@ def _pair(source: Path, target: Path) -> _Pair:
 
 def _packed(results: Sequence[str], archive: Path) -> str:
     """Write all results to one file, each under a name of its own."""
-    taken: set[str] = set()
     with zipfile.ZipFile(archive, "w") as file:  # stored as they are: pictures hardly shrink
         for path in map(Path, results):
-            name, count = path.name, 1
-            while name in taken:
-                count += 1
-                name = f"{path.stem} ({count}){path.suffix}"
-            taken.add(name)
-            file.write(path, name)
+            file.write(path, _apart(path.stem, path.suffix, file.namelist()))
     return str(archive)
+
+
+def _apart(stem: str, ending: str, taken: Collection[str]) -> str:
+    """Return a name that is none of those that are taken.
+
+    Example:
+        >>> _apart("rain", ".png", ["rain.png", "rain (2).png"])
+        'rain (3).png'
+    """
+    name, count = stem + ending, 1
+    while name in taken:
+        count += 1
+        name = f"{stem} ({count}){ending}"
+    return name
